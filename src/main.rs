@@ -1,0 +1,4 @@
+//! The command line: parse, call one command, print the error chain, map it to an exit code.
+#![forbid(unsafe_code)]
+
+fn main() {}
