@@ -1,0 +1,18 @@
+//! The programs of the guest, built with this library and carried inside it.
+//!
+//! They are freestanding x86-64 ELF executables; `initrd/programs.sha256` has their digests.
+
+/// PID 1: does what the plan says ([`counterfoil_init::plan`]), and nothing else.
+pub const INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
+
+/// The smallest workload: an HTTP server that answers `GET /`, on port 8080 or that of its first
+/// argument.
+pub const HELLO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello"));
+
+/// Every program, by its name.
+pub const PROGRAMS: [(&str, &[u8]); 2] = [("hello", HELLO), ("init", INIT)];
+
+/// The program of this name.
+pub fn program(name: &str) -> Option<&'static [u8]> {
+    PROGRAMS.iter().find(|(known, _)| *known == name).map(|(_, bytes)| *bytes)
+}
