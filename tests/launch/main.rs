@@ -1,0 +1,14 @@
+//! The launch measurement, held against published vectors, another implementation, and images made
+//! to be wrong.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod firmware;
+mod golden;
+mod image;
+mod oracle;
+mod random;
+mod real;
+mod record;
+mod set;
+mod vectors;
+mod volumes;
