@@ -1,0 +1,10 @@
+//! What several integration tests share: a package archive made in a temporary directory, and a
+//! loopback HTTP server that misbehaves on demand.
+#![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
+
+pub mod deb;
+pub mod key;
+pub mod place;
+pub mod real;
+pub mod repository;
+pub mod server;

@@ -1,0 +1,98 @@
+//! The real thing: Debian's packages, fetched once into a store below the target directory, and the
+//! example releases made of them by the program itself.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, OnceLock};
+
+use counterfoil::input::apt::archive::Trust;
+use counterfoil::input::apt::sources::Sources;
+use counterfoil::input::fetch::Fetcher;
+use counterfoil::input::http::{Client, Settings};
+use counterfoil::input::report::Silent;
+use counterfoil::input::resolve::Resolver;
+use counterfoil::input::store::Store;
+use counterfoil::vm::{Qemu, private};
+
+use super::place::Ran;
+
+/// Below the target directory, so that it is there the next time.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("real")
+}
+
+/// The program, with the real store, in `directory`.
+pub fn command(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_counterfoil"));
+    command.args(arguments).arg("--store").arg(root().join("store")).current_dir(directory);
+    command
+}
+
+pub fn run(directory: &Path, arguments: &[&str]) -> Ran {
+    Ran::of(&command(directory, arguments).output().unwrap())
+}
+
+/// A copy of the example manifests, so that no lock is left among the originals.
+pub fn manifests() -> PathBuf {
+    static COPIED: OnceLock<PathBuf> = OnceLock::new();
+    COPIED
+        .get_or_init(|| {
+            let to = root().join(format!("manifests-{}", std::process::id()));
+            for directory in ["manifests", "manifests/models", "kernels"] {
+                fs::create_dir_all(to.join(directory)).unwrap();
+                let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
+                for entry in walkdir::WalkDir::new(from).min_depth(1).max_depth(1) {
+                    let entry = entry.unwrap();
+                    let name = entry.file_name().to_str().unwrap();
+                    if entry.file_type().is_file() && !name.ends_with(".lock.yaml") {
+                        fs::copy(entry.path(), to.join(directory).join(name)).unwrap();
+                    }
+                }
+            }
+            to
+        })
+        .clone()
+}
+
+/// The release of an example, built once a test run from what the archive has now.
+pub fn release(name: &str) -> PathBuf {
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = BUILDING.lock();
+    let target = manifests().join(name);
+    if !target.exists() {
+        let manifest = format!("manifests/{name}.yaml");
+        let ran = run(&manifests(), &["build", &manifest, "--output", name]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+    }
+    target
+}
+
+/// A QEMU that can do it: this machine's, or Debian's unpacked below the target directory.
+pub fn qemu() -> Qemu {
+    static FOUND: Mutex<Option<Qemu>> = Mutex::new(None);
+    let mut found = FOUND.lock().unwrap();
+    found
+        .get_or_insert_with(|| {
+            if let Ok(qemu) = Qemu::at(Path::new("qemu-system-x86_64")) {
+                return qemu;
+            }
+            let store = Store::open(&root().join("store")).unwrap();
+            let sources = match std::env::var("COUNTERFOIL_MIRROR") {
+                Ok(mirrors) => Sources::mirrors(mirrors.split_whitespace()),
+                Err(_) => Sources::read(Path::new("/etc/apt")),
+            };
+            let (sources, trust) = (sources.unwrap(), Trust::of_host(Path::new("/")));
+            let client = Client::new(&Settings::default()).unwrap();
+            let fetcher = Fetcher {
+                store: &store,
+                sources: &sources,
+                trust: &trust,
+                client: &client,
+                report: &Silent,
+            };
+            let resolver = Resolver { fetcher: &fetcher, now: 0 };
+            Qemu::in_root(&private::root(&root().join("store/tools"), &resolver).unwrap())
+        })
+        .clone()
+}
