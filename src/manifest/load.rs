@@ -1,0 +1,303 @@
+//! From a file to a checked manifest: the kernel's recipe written out, every reference resolved.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::manifest::names::{Cmdline, GuestPath, Line, ModuleRequest, Name};
+use crate::manifest::types::{
+    FileRule, Firmware, Init, Kernel, Launch, Manifest, Run, Source, VERSION,
+};
+use crate::manifest::yaml::{At, Document};
+
+/// The largest manifest read, in bytes; a sane one is a few kilobytes.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// The most vCPUs a digest is computed for; QEMU's q35 machine ends at 4096, KVM's guests earlier.
+const MAX_VCPUS: u32 = 4096;
+
+/// A checked manifest and the directory that its local paths are relative to.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// Where the manifest stands.
+    pub directory: PathBuf,
+    /// The manifest's path as the user gave it.
+    pub path: PathBuf,
+}
+
+/// The manifest as written: the kernel may be a reference to a recipe.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Written {
+    version: At<u32>,
+    name: Name,
+    #[serde(default)]
+    inputs: BTreeMap<Name, At<Source>>,
+    firmware: Firmware,
+    kernel: At<WrittenKernel>,
+    cmdline: Cmdline,
+    #[serde(default)]
+    files: Vec<At<FileRule>>,
+    init: At<Init>,
+    launch: Launch,
+    #[serde(default)]
+    run: Run,
+}
+
+/// Either `recipe` (with more modules, perhaps) or the kernel itself.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct WrittenKernel {
+    recipe: Option<At<Line>>,
+    from: Option<At<Name>>,
+    image: Option<GuestPath>,
+    config: Option<At<Name>>,
+    #[serde(default)]
+    modules: Vec<ModuleRequest>,
+}
+
+/// A kernel recipe: the inputs it brings and the kernel made of them.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Recipe {
+    version: At<u32>,
+    inputs: BTreeMap<Name, At<Source>>,
+    kernel: Kernel,
+}
+
+impl Loaded {
+    /// Reads and checks the manifest at `path`, with the kernel recipe that it names.
+    ///
+    /// # Errors
+    /// [`Kind::Malformed`] with line and column; [`Kind::Environment`] when a file cannot be read.
+    pub fn read(path: &Path) -> Result<Self> {
+        let name = path.display().to_string();
+        let text = read_text(path)?;
+        let document = Document { name: &name, text: &text };
+        let written: Written = document.parse()?;
+        let directory = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        let manifest = check(document, written, &directory)?;
+        Ok(Self { manifest, directory, path: path.to_owned() })
+    }
+}
+
+fn read_text(path: &Path) -> Result<String> {
+    let metadata = std::fs::metadata(path)
+        .context(Kind::Environment, || format!("failed reading `{}`", path.display()))?;
+    if metadata.len() > MAX_BYTES {
+        let message = format!("`{}` is larger than {MAX_BYTES} bytes", path.display());
+        return Err(Error::new(Kind::Malformed, message).hint("is this a manifest?"));
+    }
+    let bytes = std::fs::read(path)
+        .context(Kind::Environment, || format!("failed reading `{}`", path.display()))?;
+    String::from_utf8(bytes)
+        .context(Kind::Malformed, || format!("`{}` is not UTF-8", path.display()))
+}
+
+fn check(document: Document<'_>, written: Written, directory: &Path) -> Result<Manifest> {
+    check_version(document, &written.version)?;
+    let mut inputs = BTreeMap::new();
+    for (name, source) in written.inputs {
+        check_source(document, &name, &source)?;
+        inputs.insert(name, source.value);
+    }
+    let kernel = kernel(document, written.kernel, directory, &mut inputs)?;
+    let references = References { document, inputs: &inputs };
+    let mut used = BTreeSet::new();
+    used.insert(references.resolve(&written.firmware.from)?);
+    used.insert(kernel.from.value.clone());
+    used.extend(kernel.config.iter().map(|config| config.value.clone()));
+    for rule in &written.files {
+        check_rule(document, rule)?;
+        if let Some(from) = &rule.value.from {
+            used.insert(references.resolve(from)?);
+        }
+    }
+    if let Some(unused) = inputs.keys().find(|name| !used.contains(*name)) {
+        let message = format!("{}: nothing uses the input `{unused}`", document.name);
+        return Err(Error::new(Kind::Malformed, message)
+            .hint("remove it, or take a file `from` it: a release lists only what shaped it"));
+    }
+    check_init(document, &written.init)?;
+    check_launch(document, &written.launch)?;
+    Ok(Manifest {
+        version: VERSION,
+        name: written.name,
+        inputs,
+        firmware: written.firmware,
+        kernel,
+        cmdline: written.cmdline,
+        files: written.files.into_iter().map(|rule| rule.value).collect(),
+        init: written.init.value,
+        launch: written.launch,
+        run: written.run,
+    })
+}
+
+fn check_version(document: Document<'_>, version: &At<u32>) -> Result<()> {
+    if version.value == VERSION {
+        return Ok(());
+    }
+    let message = format!("version {} is not known; expected {VERSION}", version.value);
+    Err(document.error_at(version.position, message).hint("a newer counterfoil may read it"))
+}
+
+fn check_source(document: Document<'_>, name: &Name, source: &At<Source>) -> Result<()> {
+    let wrong = |message: &str| {
+        Err(document.error_at(source.position, format!("input `{name}`: {message}")))
+    };
+    match &source.value {
+        Source::Deb(deb) if deb.packages.is_empty() => {
+            wrong("`packages` is empty; name at least one")
+        }
+        Source::Deb(deb) => {
+            match deb.packages.iter().find(|package| package.as_str().contains('*')) {
+                Some(package) => {
+                    wrong(&format!("`{package}` is a pattern; only `depends` takes those"))
+                }
+                None => Ok(()),
+            }
+        }
+        Source::Tar(tar) => match (&tar.file, &tar.url, &tar.sha256) {
+            (Some(_), None, _) | (None, Some(_), Some(_)) => Ok(()),
+            (None, Some(_), None) => wrong("a `url` needs its `sha256`"),
+            _ => wrong("exactly one of `file` and `url` is needed"),
+        },
+        _ => Ok(()),
+    }
+}
+
+/// The kernel as the manifest says it, or as the recipe it names says it.
+fn kernel(
+    document: Document<'_>,
+    written: At<WrittenKernel>,
+    directory: &Path,
+    inputs: &mut BTreeMap<Name, Source>,
+) -> Result<Kernel> {
+    let At { value: kernel, position } = written;
+    match (kernel.recipe, kernel.from) {
+        (None, Some(from)) => {
+            let WrittenKernel { image, config, modules, .. } = kernel;
+            let kernel = Kernel { from, image, config, modules };
+            References { document, inputs }.resolve_kernel(&kernel)?;
+            Ok(kernel)
+        }
+        (Some(recipe), None) if kernel.image.is_none() && kernel.config.is_none() => {
+            let path = directory.join(recipe.value.as_str());
+            let mut resolved = read_recipe(&path, inputs).map_err(|error| {
+                error.context(format!("the kernel's recipe `{}`", path.display()))
+            })?;
+            resolved.modules.extend(kernel.modules);
+            Ok(resolved)
+        }
+        _ => Err(document.error_at(
+            position,
+            "a kernel is either a `recipe` (and perhaps more `modules`), or `from` an input",
+        )),
+    }
+}
+
+fn read_recipe(path: &Path, inputs: &mut BTreeMap<Name, Source>) -> Result<Kernel> {
+    let name = path.display().to_string();
+    let text = read_text(path)?;
+    let document = Document { name: &name, text: &text };
+    let recipe: Recipe = document.parse()?;
+    check_version(document, &recipe.version)?;
+    for (name, source) in recipe.inputs {
+        check_source(document, &name, &source)?;
+        let position = source.position;
+        if inputs.insert(name.clone(), source.value).is_some() {
+            let message = format!("the manifest has an input `{name}` of its own");
+            return Err(document.error_at(position, message).hint("rename the manifest's"));
+        }
+    }
+    References { document, inputs }.resolve_kernel(&recipe.kernel)?;
+    Ok(recipe.kernel)
+}
+
+struct References<'a> {
+    document: Document<'a>,
+    inputs: &'a BTreeMap<Name, Source>,
+}
+
+impl References<'_> {
+    fn resolve_kernel(&self, kernel: &Kernel) -> Result<()> {
+        self.resolve(&kernel.from)?;
+        kernel.config.iter().try_for_each(|config| self.resolve(config).map(drop))
+    }
+
+    fn resolve(&self, reference: &At<Name>) -> Result<Name> {
+        if self.inputs.contains_key(&reference.value) {
+            return Ok(reference.value.clone());
+        }
+        let known: Vec<_> = self.inputs.keys().map(Name::as_str).collect();
+        let message = format!("no input is named `{}`", reference.value);
+        let hint = match known.is_empty() {
+            true => "the manifest has no inputs".to_owned(),
+            false => format!("the inputs are: {}", known.join(", ")),
+        };
+        Err(self.document.error_at(reference.position, message).hint(hint))
+    }
+}
+
+fn check_rule(document: Document<'_>, rule: &At<FileRule>) -> Result<()> {
+    let wrong = |message: &str| Err(document.error_at(rule.position, message));
+    let FileRule { path, paths, from, source, text, symlink, directory, libraries, mode, .. } =
+        &rule.value;
+    let contents = usize::from(from.is_some())
+        + usize::from(text.is_some())
+        + usize::from(symlink.is_some())
+        + usize::from(*directory);
+    if contents != 1 {
+        return wrong("exactly one of `from`, `text`, `symlink` and `directory: true` is needed");
+    }
+    match (path, paths.is_empty()) {
+        (Some(_), true) => {}
+        (None, false) if from.is_some() && source.is_none() => {}
+        (None, false) => return wrong("`paths` goes with `from` and without `source`"),
+        _ => return wrong("exactly one of `path` and `paths` is needed"),
+    }
+    if (source.is_some() || *libraries) && from.is_none() {
+        return wrong("`source` and `libraries` need `from`");
+    }
+    if mode.is_some() && symlink.is_some() {
+        return wrong("a symbolic link has no `mode` of its own");
+    }
+    Ok(())
+}
+
+fn check_init(document: Document<'_>, init: &At<Init>) -> Result<()> {
+    match init.value.exec.first() {
+        None => Err(document.error_at(init.position, "`exec` is empty; name the program to start")),
+        Some(program) if program.value.as_str().parse::<GuestPath>().is_err() => Err(document
+            .error_at(
+                program.position,
+                format!("`{}` is not an absolute path in the guest", program.value),
+            )
+            .hint("the guest has no shell and no PATH search: write the program's whole path")),
+        Some(_) => Ok(()),
+    }
+}
+
+fn check_launch(document: Document<'_>, launch: &Launch) -> Result<()> {
+    if launch.vcpus.value.is_empty() || launch.cpus.value.is_empty() || launch.features.is_empty() {
+        return Err(document.error_at(
+            launch.vcpus.position,
+            "`vcpus`, `cpus` and `features` each need at least one value",
+        ));
+    }
+    match launch.vcpus.value.iter().find(|count| !(1..=MAX_VCPUS).contains(*count)) {
+        Some(count) => Err(document.error_at(
+            launch.vcpus.position,
+            format!("{count} vCPUs cannot be launched; expected 1 to {MAX_VCPUS}"),
+        )),
+        None => Ok(()),
+    }
+}

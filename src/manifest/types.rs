@@ -1,0 +1,358 @@
+//! The manifest: an image by intent.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Sha256;
+use crate::manifest::names::{
+    Cmdline, GuestPath, Hex64, Line, Mode, ModuleRequest, Name, Owner, PackageName, Suite, Sysctl,
+    Variable,
+};
+use crate::manifest::yaml::{At, emit};
+
+/// The manifest's format. One version so far; a reader refuses any other.
+pub const VERSION: u32 = 1;
+
+/// An image by intent, checked: every `from` names an input, the kernel's recipe is written out.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Manifest {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The image's name; also the release directory's.
+    pub name: Name,
+    /// Everything that comes from outside, by name.
+    pub inputs: BTreeMap<Name, Source>,
+    /// The guest's firmware.
+    pub firmware: Firmware,
+    /// The guest's kernel and the modules it needs.
+    pub kernel: Kernel,
+    /// The kernel's command line, measured byte for byte.
+    pub cmdline: Cmdline,
+    /// What stands in the guest's root beside PID 1 and the modules.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileRule>,
+    /// What PID 1 does.
+    pub init: Init,
+    /// What the launch measurement is computed for.
+    pub launch: Launch,
+    /// How `counterfoil run` starts it. Not measured.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub run: Run,
+}
+
+/// Where an input comes from.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// Packages of a Debian archive.
+    Deb(Deb),
+    /// A file beside the manifest.
+    File(LocalPath),
+    /// A directory beside the manifest.
+    Dir(LocalPath),
+    /// A file fetched from a URL.
+    Url(Url),
+    /// A tar archive, plain or compressed with gzip, xz or zstd.
+    Tar(Tar),
+    /// A program of the guest that counterfoil itself carries: `hello`.
+    Builtin(Name),
+}
+
+/// Packages of one suite.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Deb {
+    /// Suite or codename, such as `trixie`.
+    pub suite: Suite,
+    /// Component; `main` unless said.
+    #[serde(default = "Suite::main")]
+    pub component: Suite,
+    /// Packages by name.
+    pub packages: Vec<PackageName>,
+    /// Also every package they depend on, directly or not, whose name matches one of these
+    /// patterns: how a metapackage leads to the kernel of the day.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends: Vec<PackageName>,
+}
+
+/// A path on the machine that locks, relative to the manifest. Never part of an artifact.
+pub type LocalPath = Line;
+
+/// A file fetched from a URL, pinned by the person who wrote the manifest.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Url {
+    /// `https://`, `http://` or `file://`.
+    pub url: Line,
+    /// What its bytes must hash to.
+    pub sha256: Sha256,
+}
+
+/// A tar archive from exactly one of two places.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Tar {
+    /// A file beside the manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<LocalPath>,
+    /// A URL, which then needs `sha256`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<Line>,
+    /// What its bytes must hash to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Sha256>,
+}
+
+/// The firmware: which input, and where in it.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Firmware {
+    /// An input's name.
+    pub from: At<Name>,
+    /// The path inside the input, where it has paths.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<GuestPath>,
+    /// What to do about firmware that runs `etc/boot/shim` blobs without verifying them.
+    #[serde(default)]
+    pub named_blobs: NamedBlobs,
+}
+
+/// What to do when the firmware would run named blobs that the measurement does not cover.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NamedBlobs {
+    /// Build with a warning that nobody can overlook, in the output and in the record.
+    #[default]
+    Warn,
+    /// Refuse to build.
+    Deny,
+}
+
+/// The kernel: which input, and which modules.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Kernel {
+    /// An input's name.
+    pub from: At<Name>,
+    /// The bzImage's path in the input; found by itself in a Debian kernel package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<GuestPath>,
+    /// The input that holds the kernel's configuration, when it is not a package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<At<Name>>,
+    /// Modules to load, in order, each with what it depends on before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<ModuleRequest>,
+}
+
+/// Something put into the guest's root.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FileRule {
+    /// Where it stands in the guest. Exactly one of `path` and `paths`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<At<GuestPath>>,
+    /// Several paths that are the same in the input and in the guest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<At<GuestPath>>,
+    /// The input it comes from. Exactly one of `from`, `text`, `symlink`, `directory`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<At<Name>>,
+    /// Its path in the input, if not the same as `path`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<GuestPath>,
+    /// Its text, written here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// A symbolic link to this target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symlink: Option<Line>,
+    /// An empty directory.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub directory: bool,
+    /// Also bring the interpreter and the shared libraries that it needs, from the same input.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub libraries: bool,
+    /// Permission bits, if not those of the input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// Owner; `0:0` unless said, whatever the input says.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub owner: Owner,
+}
+
+/// What PID 1 does after the kernel has started it.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Init {
+    /// The program and its arguments; the first is an absolute path in the guest.
+    pub exec: Vec<At<Line>>,
+    /// Its whole environment.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<Variable, Line>,
+    /// Its working directory.
+    #[serde(default = "root")]
+    pub workdir: GuestPath,
+    /// Who it runs as.
+    #[serde(default = "nobody")]
+    pub user: Owner,
+    /// The guest's host name.
+    #[serde(default = "guest")]
+    pub hostname: Name,
+    /// The guest's network.
+    #[serde(default)]
+    pub network: Network,
+    /// Kernel parameters set before the program starts.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctl: BTreeMap<Sysctl, Line>,
+    /// What follows when the program ends.
+    #[serde(default)]
+    pub on_exit: OnExit,
+    /// Seconds between the request to stop and the kill.
+    #[serde(default = "ten")]
+    pub grace: u16,
+    /// Where its standard output and error go.
+    #[serde(default)]
+    pub output: Output,
+}
+
+/// Where the workload's standard output and error go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Output {
+    /// Nowhere.
+    #[default]
+    Discard,
+    /// To the console, which the host reads: nothing confidential may be printed.
+    Console,
+}
+
+/// The guest's network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// Loopback only.
+    #[default]
+    None,
+    /// One interface, its address asked of the host by DHCP.
+    Dhcp,
+}
+
+/// What PID 1 does when the workload ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnExit {
+    /// Power the machine off.
+    #[default]
+    Poweroff,
+    /// Restart the machine.
+    Reboot,
+    /// Stop it where it stands, loudly.
+    Panic,
+    /// Start the workload again.
+    Restart,
+}
+
+/// The set of launches to compute digests for: every combination.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Launch {
+    /// The VMM profile's name.
+    pub profile: At<String>,
+    /// Numbers of vCPUs.
+    pub vcpus: At<Vec<u32>>,
+    /// CPU models by QEMU's names.
+    pub cpus: At<Vec<String>>,
+    /// Values of SEV_FEATURES in the VMSA.
+    #[serde(default = "snp_active")]
+    pub features: Vec<Hex64>,
+    /// The guest policy (SNP firmware ABI, 56860, table 9).
+    #[serde(default = "default_policy")]
+    pub policy: Hex64,
+}
+
+/// How `counterfoil run` starts the machine. Nothing here is measured.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Run {
+    /// Memory in MiB; 1024 unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u32>,
+    /// TCP ports of the guest to forward from the same ports of 127.0.0.1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<u16>,
+}
+
+impl Source {
+    /// SHA-256 of the source's canonical text.
+    pub fn digest(&self) -> Sha256 {
+        // As in `Manifest::canonical`.
+        Sha256::of(emit(self).unwrap_or_default())
+    }
+}
+
+impl Manifest {
+    /// The digest that ties a lock to its manifest: SHA-256 of the canonical text, so that
+    /// comments and layout do not count.
+    pub fn digest(&self) -> Sha256 {
+        Sha256::of(self.canonical())
+    }
+
+    /// The measured parts that an input shapes: what rolls when it changes.
+    pub fn measured_by(&self, input: &Name) -> Vec<&'static str> {
+        let mut parts = Vec::new();
+        if self.firmware.from.value == *input {
+            parts.push("firmware");
+        }
+        if self.kernel.from.value == *input {
+            parts.push("kernel");
+        }
+        let modules = self.kernel.from.value == *input && !self.kernel.modules.is_empty();
+        let file = |rule: &FileRule| rule.from.as_ref().is_some_and(|from| from.value == *input);
+        if modules || self.files.iter().any(file) {
+            parts.push("initrd");
+        }
+        parts
+    }
+
+    /// The manifest as canonical YAML: recipe written out, defaults said, keys in one order.
+    pub fn canonical(&self) -> String {
+        // Every field is a string, number, list or map with string keys: JSON can hold it.
+        emit(self).unwrap_or_default()
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn root() -> GuestPath {
+    #[allow(clippy::unwrap_used)] // "/" is a path
+    "/".parse().unwrap()
+}
+
+fn guest() -> Name {
+    #[allow(clippy::unwrap_used)] // "guest" is a name
+    "guest".parse().unwrap()
+}
+
+/// Debian's `nobody:nogroup` (Debian Policy 9.2.2).
+fn nobody() -> Owner {
+    Owner { uid: 65534, gid: 65534 }
+}
+
+fn ten() -> u16 {
+    10
+}
+
+/// Bit 0 of SEV_FEATURES, SNP_ACTIVE, alone (AMD APM 24593 volume 2, table B-4).
+fn snp_active() -> Vec<Hex64> {
+    vec![Hex64(1)]
+}
+
+/// QEMU's default: SMT allowed and the reserved bit that must be one (56860, table 9).
+fn default_policy() -> Hex64 {
+    Hex64(0x30000)
+}
