@@ -1,0 +1,230 @@
+//! Filling the store: the only step that reaches a network once a lock is there.
+
+use crate::digest::Sha256;
+use crate::error::{Error, Kind, Result};
+use crate::input::apt::archive::{self, Trust};
+use crate::input::apt::sources::Sources;
+use crate::input::http::{self, Client, Expected};
+use crate::input::report::Report;
+use crate::input::store::Store;
+use crate::manifest::lock::{Lock, LockedInput, Object};
+use crate::tree::archive::{ArchiveError, unpack_deb, unpack_tar};
+
+/// The largest archive, unpacked, that is taken without a lock that says its size.
+const MAX_UNPACKED: u64 = 64 << 30;
+
+/// Brings bytes into the store, from wherever they may be had.
+pub struct Fetcher<'a> {
+    /// Where they go.
+    pub store: &'a Store,
+    /// Archives that hold packages, in the order they are tried.
+    pub sources: &'a Sources,
+    /// Whose signatures count.
+    pub trust: &'a Trust,
+    /// Fetches.
+    pub client: &'a Client,
+    /// Who is told how it goes.
+    pub report: &'a dyn Report,
+}
+
+impl std::fmt::Debug for Fetcher<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fetcher").field("sources", self.sources).finish_non_exhaustive()
+    }
+}
+
+impl Fetcher<'_> {
+    /// Brings everything that `lock` names into the store.
+    ///
+    /// # Errors
+    /// [`Kind::CannotDecide`] when something is to be had nowhere any more, naming it and the two
+    /// ways out.
+    pub fn fill(&self, lock: &Lock) -> Result<()> {
+        for (name, input) in &lock.inputs {
+            let what = format!("input `{name}`");
+            match input {
+                LockedInput::Deb(packages) => {
+                    for package in packages {
+                        let what = format!("{what}, package `{}`", package.package);
+                        if self.store.contains(package.data) {
+                            self.report
+                                .detail(&format!("{what} {}: in the store", package.version));
+                            continue;
+                        }
+                        let object = Object { sha256: package.sha256, size: package.size };
+                        let data = self.package(None, &package.path, object, &what)?;
+                        must_be(data, package.data, &what)?;
+                    }
+                }
+                LockedInput::Url(url) => {
+                    let object = Object { sha256: url.sha256, size: url.size };
+                    if !self.store.contains(object) {
+                        self.download(&[url.url.to_string()], object, &what)?;
+                    }
+                }
+                LockedInput::Tar(tar) if !self.store.contains(tar.data) => {
+                    let object = Object { sha256: tar.sha256, size: tar.size };
+                    if let Some(url) = &tar.url
+                        && !self.store.contains(object)
+                    {
+                        self.download(&[url.to_string()], object, &what)?;
+                    }
+                    must_be(self.unpack_tar(object, &what)?, tar.data, &what)?;
+                }
+                LockedInput::Tar(_)
+                | LockedInput::File(_)
+                | LockedInput::Dir(_)
+                | LockedInput::Builtin(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The uncompressed data.tar of a package, both of which are then in the store. `uri` is the
+    /// archive to ask first.
+    ///
+    /// # Errors
+    /// As [`Fetcher::fill`]; [`Kind::Malformed`] when it is not a package.
+    pub fn package(
+        &self,
+        uri: Option<&str>,
+        path: &str,
+        deb: Object,
+        what: &str,
+    ) -> Result<Object> {
+        if !self.store.contains(deb) {
+            let configured = self.sources.sources.iter().map(|source| source.uri.as_str());
+            let mut urls: Vec<String> = Vec::new();
+            for uri in uri.into_iter().chain(configured) {
+                let url = archive::url(uri, path);
+                if !urls.contains(&url) {
+                    urls.push(url);
+                }
+            }
+            self.download(&urls, deb, what)?;
+        }
+        let opened = self.store.need(deb, what)?;
+        self.unpack(what, |limit, out| unpack_deb(&opened.file, limit, out))
+    }
+
+    /// The archive `tar`, which is in the store, uncompressed, which then is too.
+    ///
+    /// # Errors
+    /// [`Kind::Malformed`] when it cannot be unpacked.
+    pub fn unpack_tar(&self, tar: Object, what: &str) -> Result<Object> {
+        let opened = self.store.need(tar, what)?;
+        self.unpack(what, |limit, out| unpack_tar(&opened.file, limit, out))
+    }
+
+    /// What `url` leads to, which must have this digest.
+    ///
+    /// # Errors
+    /// As [`Fetcher::fill`].
+    pub fn url(&self, url: &str, sha256: Sha256, what: &str) -> Result<Object> {
+        let size = self.client.size(url).map_err(|error| fetch_error(error, what))?;
+        let object = Object { sha256, size };
+        if !self.store.contains(object) {
+            self.download(&[url.to_owned()], object, what)?;
+        }
+        Ok(object)
+    }
+
+    fn unpack(
+        &self,
+        what: &str,
+        unpack: impl FnOnce(u64, &mut dyn std::io::Write) -> Result<(), ArchiveError>,
+    ) -> Result<Object> {
+        self.report.begin(&format!("unpacking {what}"), None);
+        let object = self.store.put_with(|out| {
+            unpack(MAX_UNPACKED, out).map_err(|error| {
+                let kind = match &error {
+                    ArchiveError::Io(io) if io.raw_os_error().is_some() => Kind::Environment,
+                    _ => Kind::Malformed,
+                };
+                Error::new(kind, format!("{what}: {error}"))
+            })
+        });
+        self.report.end();
+        object
+    }
+
+    fn download(&self, urls: &[String], object: Object, what: &str) -> Result<()> {
+        let partial = self.store.partial(object.sha256)?;
+        if self.store.contains(object) {
+            // Another process was quicker.
+            return Ok(());
+        }
+        let expected = Expected { sha256: object.sha256, size: object.size };
+        let (mut missing, mut unreachable) = (Vec::new(), None);
+        self.report.begin(&format!("fetching {what}"), Some(object.size));
+        for url in urls {
+            self.report.detail(&format!("{what}: from {}", http::without_credentials(url)));
+            let mut progress = |done| self.report.advance(done);
+            match self.client.download(url, &partial.path, expected, &mut progress) {
+                Ok(()) => {
+                    self.report.end();
+                    return self.store.adopt_partial(partial, object);
+                }
+                Err(error @ http::Error::NotFound { .. }) => missing.push(error.to_string()),
+                // Another place may still have it.
+                Err(error) if !matches!(error, http::Error::Io { .. }) => {
+                    unreachable = Some(error);
+                }
+                Err(error) => {
+                    self.report.end();
+                    return Err(fetch_error(error, what));
+                }
+            }
+        }
+        self.report.end();
+        if let Some(error) = unreachable {
+            return Err(fetch_error(error, what).hint("or pass another mirror with `--mirror URL`"));
+        }
+        let message = match missing.is_empty() {
+            true => format!("{what}: no archive is configured to fetch it from"),
+            false => format!("{what} is to be had nowhere any more: {}", missing.join("; ")),
+        };
+        let size = object.size;
+        Err(Error::new(Kind::CannotDecide, message)
+            .hint(format!(
+                "if somebody has a bundle of this lock, import it (sha256 {}, {size} bytes)",
+                object.sha256
+            ))
+            .hint("or take what the archive has now: `counterfoil lock MANIFEST --update INPUT`; the measurement will change")
+            .hint("or pass another mirror with `--mirror URL`"))
+    }
+}
+
+/// A failed fetch as a person meets it.
+fn fetch_error(error: http::Error, what: &str) -> Error {
+    let kind = match &error {
+        http::Error::Mismatch { .. } => Kind::Rejected,
+        http::Error::NotFound { .. } => Kind::CannotDecide,
+        http::Error::BadUrl { .. } | http::Error::BadProxy { .. } => Kind::Usage,
+        _ => Kind::Environment,
+    };
+    Error::caused(kind, format!("{what} cannot be fetched"), error)
+}
+
+/// An archive that cannot be opened, as a person meets it.
+pub(super) fn archive_error(error: archive::Error) -> Error {
+    use archive::Error::{
+        Cache, Component, Fetch, Index, Keyring, NoSource, NoSuite, Release, Unreachable,
+    };
+    let kind = match &error {
+        Release { .. } | Index(_) => Kind::Rejected,
+        Fetch { source: http::Error::Mismatch { .. }, .. } => Kind::Rejected,
+        Component { .. } | NoSource | NoSuite { .. } | Keyring { .. } => Kind::CannotDecide,
+        Cache { .. } | Fetch { .. } | Unreachable { .. } => Kind::Environment,
+    };
+    Error::caused(kind, "the package archive cannot be used", error)
+}
+
+fn must_be(found: Object, locked: Object, what: &str) -> Result<()> {
+    if found == locked {
+        return Ok(());
+    }
+    let message =
+        format!("{what}: unpacks to sha256 {}, the lock says {}", found.sha256, locked.sha256);
+    Err(Error::new(Kind::Rejected, message).hint("the lock was altered, or written by hand"))
+}

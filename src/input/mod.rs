@@ -1,0 +1,10 @@
+//! Inputs: where they come from, where they are kept, and how their bytes are taken.
+
+pub mod apt;
+pub mod fetch;
+pub mod http;
+pub mod local;
+pub mod open;
+pub mod report;
+pub mod resolve;
+pub mod store;

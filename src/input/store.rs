@@ -1,0 +1,296 @@
+//! The store: bytes by their SHA-256, under the user's cache directory.
+//!
+//! An object appears whole or not at all (a rename within the store), and is hashed again whenever
+//! it is opened: what a build reads is what the lock names, whoever has written to the cache since.
+//! Several processes may use one store at once; a process killed at any moment leaves at most a
+//! temporary file, which a later one removes.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use sha2::Digest as _;
+use tempfile::NamedTempFile;
+
+use crate::digest::Sha256;
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::manifest::lock::Object;
+
+/// How much is read at a time.
+const CHUNK: usize = 1 << 18;
+
+/// Package indexes, each by its digest; made anew from the archive at will.
+const INDEXES: &str = "indexes";
+
+/// A temporary file that has not been written to for this long belongs to nobody.
+const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A content-addressed directory.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// An open object whose bytes were checked when it was opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// The file, at its start.
+    pub file: File,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+impl Store {
+    /// Opens the store at `root`, making it if need be.
+    ///
+    /// # Errors
+    /// [`Kind::Environment`] when the directory cannot be made.
+    pub fn open(root: &Path) -> Result<Self> {
+        let store = Self { root: root.to_owned() };
+        for directory in ["objects", "partial", "tmp", INDEXES] {
+            let path = root.join(directory);
+            fs::create_dir_all(&path).context(Kind::Environment, || {
+                format!("failed making the store's directory `{}`", path.display())
+            })?;
+        }
+        store.remove_abandoned();
+        Ok(store)
+    }
+
+    /// Whether an object of this name is there; its bytes are not looked at.
+    pub fn contains(&self, object: Object) -> bool {
+        fs::metadata(self.object_path(object.sha256)).is_ok_and(|meta| meta.len() == object.size)
+    }
+
+    /// Opens an object after hashing all of it. `None` if it is not there.
+    ///
+    /// # Errors
+    /// [`Kind::Rejected`] when the bytes are not those of its name; the object is then removed, so
+    /// that the next fetch brings it anew.
+    pub fn get(&self, object: Object, what: &str) -> Result<Option<Opened>> {
+        let path = self.object_path(object.sha256);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
+                return Err(error)
+                    .context(Kind::Environment, || format!("failed opening `{}`", path.display()));
+            }
+        };
+        let mut opened = Opened { file, path };
+        let found = hash(&mut opened.file)
+            .context(Kind::Environment, || format!("failed reading `{}`", opened.path.display()))?;
+        if found == object {
+            return Ok(Some(opened));
+        }
+        let _ = fs::remove_file(&opened.path);
+        let message = format!(
+            "{what}: the store's copy was altered: expected sha256 {} ({} bytes), found {} ({} bytes)",
+            object.sha256, object.size, found.sha256, found.size
+        );
+        Err(Error::new(Kind::Rejected, message).hint(
+            "the altered copy was removed from the store; run the command again to fetch it anew",
+        ))
+    }
+
+    /// Reads a whole object that must be there.
+    ///
+    /// # Errors
+    /// As [`Store::get`], and [`Kind::CannotDecide`] when it is missing.
+    pub fn read(&self, object: Object, what: &str) -> Result<Vec<u8>> {
+        let mut opened = self.need(object, what)?;
+        let mut bytes = Vec::with_capacity(usize::try_from(object.size).unwrap_or(0));
+        opened
+            .file
+            .read_to_end(&mut bytes)
+            .context(Kind::Environment, || format!("failed reading `{}`", opened.path.display()))?;
+        Ok(bytes)
+    }
+
+    /// Opens an object that must be there.
+    ///
+    /// # Errors
+    /// As [`Store::get`], and [`Kind::CannotDecide`] when it is missing.
+    pub fn need(&self, object: Object, what: &str) -> Result<Opened> {
+        self.get(object, what)?.ok_or_else(|| {
+            let message = format!("{what}: not in the store (sha256 {})", object.sha256);
+            Error::new(Kind::CannotDecide, message)
+                .hint("run `counterfoil build` with a network once, or import a bundle")
+        })
+    }
+
+    /// Puts into the store what `write` writes, and says what that was.
+    ///
+    /// # Errors
+    /// What `write` says; [`Kind::Environment`] when the store cannot be written, for example when
+    /// the disk is full.
+    pub fn put_with(&self, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<Object> {
+        let mut new = self.temporary()?;
+        let mut out = Hashing { out: new.as_file_mut(), hasher: sha2::Sha256::new(), size: 0 };
+        write(&mut out)?;
+        let object = Object { sha256: Sha256(out.hasher.finalize().into()), size: out.size };
+        self.adopt(new, object).map_err(with_room_hint)?;
+        Ok(object)
+    }
+
+    /// Puts the bytes of `reader` into the store and says what they are.
+    ///
+    /// # Errors
+    /// As [`Store::put_with`].
+    pub fn put(&self, mut reader: impl Read, what: &str) -> Result<Object> {
+        self.put_with(|out| {
+            io::copy(&mut reader, out)
+                .map(drop)
+                .context(Kind::Environment, || format!("{what}: failed writing to the store"))
+                .map_err(with_room_hint)
+        })
+    }
+
+    /// Puts bytes into the store.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    pub fn put_bytes(&self, bytes: &[u8], what: &str) -> Result<Object> {
+        let object = Object { sha256: Sha256::of(bytes), size: bytes.len() as u64 };
+        if self.contains(object) { Ok(object) } else { self.put(bytes, what) }
+    }
+
+    /// Downloads are written here and renamed into place; the guard keeps other processes waiting.
+    ///
+    /// # Errors
+    /// [`Kind::Environment`] when the file cannot be made or locked.
+    pub fn partial(&self, sha256: Sha256) -> Result<Partial> {
+        let path = self.root.join("partial").join(sha256.to_string());
+        let guard_path = path.with_extension("guard");
+        let failed = || format!("failed locking `{}`", guard_path.display());
+        let guard = File::create(&guard_path).context(Kind::Environment, failed)?;
+        flock(&guard, FlockOperation::LockExclusive).context(Kind::Environment, failed)?;
+        Ok(Partial { path, guard_path, _guard: guard })
+    }
+
+    /// Moves a finished download into place. Its bytes must have been checked against `object`.
+    ///
+    /// # Errors
+    /// [`Kind::Environment`] when it cannot be moved.
+    pub fn adopt_partial(&self, partial: Partial, object: Object) -> Result<()> {
+        let path = self.object_path(object.sha256);
+        self.prepare(&path)?;
+        fs::rename(&partial.path, &path)
+            .context(Kind::Environment, || format!("failed moving into `{}`", path.display()))?;
+        let _ = fs::remove_file(&partial.guard_path);
+        Ok(())
+    }
+
+    /// Where package indexes are kept between two runs of `lock`.
+    pub fn index_directory(&self) -> PathBuf {
+        self.root.join(INDEXES)
+    }
+
+    fn adopt(&self, new: NamedTempFile, object: Object) -> Result<()> {
+        let path = self.object_path(object.sha256);
+        self.prepare(&path)?;
+        new.persist(&path)
+            .map_err(|error| error.error)
+            .context(Kind::Environment, || format!("failed moving into `{}`", path.display()))?;
+        Ok(())
+    }
+
+    fn prepare(&self, path: &Path) -> Result<()> {
+        let parent = path.parent().unwrap_or(&self.root);
+        fs::create_dir_all(parent)
+            .context(Kind::Environment, || format!("failed making `{}`", parent.display()))
+    }
+
+    fn temporary(&self) -> Result<NamedTempFile> {
+        let directory = self.root.join("tmp");
+        NamedTempFile::new_in(&directory)
+            .context(Kind::Environment, || {
+                format!("failed making a file in `{}`", directory.display())
+            })
+            .map_err(with_room_hint)
+    }
+
+    fn object_path(&self, sha256: Sha256) -> PathBuf {
+        let name = sha256.to_string();
+        self.root.join("objects").join(&name[..2]).join(name)
+    }
+
+    /// Removes what killed processes left. "Now" is the time of a file made now: no clock is read.
+    fn remove_abandoned(&self) {
+        let Ok(now) = self.temporary().and_then(|file| modified(file.path())) else { return };
+        for entry in walkdir::WalkDir::new(self.root.join("tmp")).min_depth(1).into_iter().flatten()
+        {
+            let old = modified(entry.path())
+                .is_ok_and(|time| now.duration_since(time).is_ok_and(|age| age > ABANDONED));
+            if old {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+/// A download in progress, this process's alone while the value lives.
+#[derive(Debug)]
+pub struct Partial {
+    /// Where the bytes so far are, if any.
+    pub path: PathBuf,
+    guard_path: PathBuf,
+    _guard: File,
+}
+
+/// Reads all of `file` and leaves it at its start.
+pub fn hash(file: &mut File) -> io::Result<Object> {
+    let object = digest(&mut *file)?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(object)
+}
+
+/// What the bytes of `reader` are.
+pub fn digest(mut reader: impl Read) -> io::Result<Object> {
+    let mut hasher = sha2::Sha256::new();
+    let mut chunk = vec![0; CHUNK];
+    let mut size = 0;
+    loop {
+        match reader.read(&mut chunk) {
+            Ok(0) => return Ok(Object { sha256: Sha256(hasher.finalize().into()), size }),
+            Ok(count) => {
+                hasher.update(&chunk[..count]);
+                size += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Hashes and counts what passes through.
+struct Hashing<W> {
+    out: W,
+    hasher: sha2::Sha256,
+    size: u64,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.out.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        self.size += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn modified(path: &Path) -> Result<std::time::SystemTime> {
+    fs::metadata(path)
+        .and_then(|meta| meta.modified())
+        .context(Kind::Environment, || format!("failed reading `{}`", path.display()))
+}
+
+fn with_room_hint(error: Error) -> Error {
+    error.hint("is there room, and may you write there? `XDG_CACHE_HOME` or `--store` puts the store elsewhere")
+}
