@@ -1,0 +1,155 @@
+//! Building a release again under another environment, to show that nothing of it leaks in.
+
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustix::fs::Mode;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::input::report::Report;
+use crate::input::store::Store;
+use crate::manifest::Lock;
+use crate::release::layout;
+
+/// Debian's `nobody` (Debian Policy 9.2.2), when there is another user to be.
+const OTHER_USER: u32 = 65534;
+
+/// The other order of files.
+const SEED: &str = "12345";
+
+/// Builds the release at `target` again from its own manifest and lock, in a child process whose
+/// environment differs in everything that can be made to differ, and compares every file. Returns
+/// what was varied.
+///
+/// # Errors
+/// [`Kind::Rejected`] naming the first file that differs.
+pub fn again(
+    target: &Path,
+    lock: &Lock,
+    store: &Store,
+    report: &dyn Report,
+) -> Result<Vec<String>> {
+    let failed = || "failed preparing the second build".to_owned();
+    let scratch = tempfile::Builder::new()
+        .prefix("counterfoil-check-")
+        .tempdir()
+        .context(Kind::Environment, failed)?;
+    let root = rustix::process::geteuid().is_root();
+    let deep = scratch.path().join("a/deeper/working/directory");
+    let (other_store, manifest) = (scratch.path().join("store"), deep.join("manifest.yaml"));
+    fs::create_dir_all(&deep).context(Kind::Environment, failed)?;
+    report.begin("copying the inputs to another store", None);
+    let copied = Store::open(&other_store)?;
+    for (what, object) in lock.objects() {
+        if let Some(opened) = store.get(object, &what)? {
+            copied.put(opened.file, &what)?;
+        }
+    }
+    report.end();
+    fs::copy(target.join(layout::MANIFEST), &manifest).context(Kind::Environment, failed)?;
+    fs::copy(target.join(layout::LOCK), Lock::path_for(&manifest))
+        .context(Kind::Environment, failed)?;
+    if root {
+        give_away(scratch.path()).context(Kind::Environment, failed)?;
+    }
+
+    report.begin("building again", None);
+    let varied = build(&deep, &other_store, root);
+    report.end();
+    let varied = varied?;
+    compare(target, &deep.join("release"))?;
+    Ok(varied)
+}
+
+fn build(directory: &Path, store: &Path, root: bool) -> Result<Vec<String>> {
+    let failed = || "failed starting the second build".to_owned();
+    let program = std::env::current_exe().context(Kind::Environment, failed)?;
+    let mut command = Command::new(program);
+    command
+        .args(["build", "manifest.yaml", "--output", "release", "--offline", "--quiet"])
+        .args(["--shuffle", SEED, "--store"])
+        .arg(store)
+        .current_dir(directory)
+        .env_clear()
+        .env("TZ", "Pacific/Chatham")
+        .env("LANG", "tr_TR.UTF-8")
+        .env("LC_ALL", "tr_TR.UTF-8")
+        .env("HOME", directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut varied: Vec<_> = [
+        "umask",
+        "time zone",
+        "locale",
+        "environment",
+        "working directory",
+        "store",
+        "order of files",
+    ]
+    .map(str::to_owned)
+    .into();
+    if root {
+        command.uid(OTHER_USER).gid(OTHER_USER);
+        varied.push("user".to_owned());
+    }
+    // The child inherits both; this process takes its own back at once.
+    let umask = rustix::process::umask(Mode::from_raw_mode(0o077));
+    let cpus = sched_getaffinity(None).ok();
+    if let Some(all) = &cpus
+        && let Some(one) = (0..CpuSet::MAX_CPU).find(|cpu| all.is_set(*cpu))
+        && all.count() > 1
+    {
+        let mut single = CpuSet::new();
+        single.set(one);
+        if sched_setaffinity(None, &single).is_ok() {
+            varied.push("CPU count".to_owned());
+        }
+    }
+    let child = command.spawn();
+    rustix::process::umask(umask);
+    if let Some(all) = &cpus {
+        let _ = sched_setaffinity(None, all);
+    }
+    let output =
+        child.and_then(|child| child.wait_with_output()).context(Kind::Environment, failed)?;
+    if output.status.success() {
+        return Ok(varied);
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(Error::new(Kind::Environment, format!("the second build failed: {said}")))
+}
+
+/// Lets the other user read what was copied and write beside it.
+fn give_away(root: &Path) -> std::io::Result<()> {
+    for entry in walkdir::WalkDir::new(root) {
+        std::os::unix::fs::lchown(entry?.path(), Some(OTHER_USER), Some(OTHER_USER))?;
+    }
+    Ok(())
+}
+
+/// Compares two releases file by file, what is measured first.
+///
+/// # Errors
+/// [`Kind::Rejected`] naming the first file that differs, and where.
+pub fn compare(one: &Path, two: &Path) -> Result<()> {
+    for name in layout::ALL {
+        let read = |root: &Path| {
+            let path = root.join(name);
+            fs::read(&path)
+                .context(Kind::Environment, || format!("failed reading `{}`", path.display()))
+        };
+        let (first, second) = (read(one)?, read(two)?);
+        if first != second {
+            let at = first.iter().zip(&second).take_while(|(a, b)| a == b).count();
+            let message = format!("`{name}` differs between the two builds, first at byte {at}");
+            return Err(Error::new(Kind::Rejected, message).hint(
+                "this is a bug in counterfoil: something of the machine leaked into the release",
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! The inventory: every path in the initrd, and the input it came from.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Sha256;
+use crate::manifest::names::{GuestPath, Mode, Owner};
+use crate::tree::{Entry, Tree};
+
+/// The inventory's format.
+pub const VERSION: u32 = 1;
+
+/// Every path of every artifact that has paths.
+#[derive(Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inventory {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The initrd's paths, in its order.
+    pub initrd: Vec<Item>,
+}
+
+/// One path.
+#[derive(Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Item {
+    /// Where it stands in the guest.
+    pub path: GuestPath,
+    /// `directory`, `file` or `symlink`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Permission bits.
+    pub mode: Mode,
+    /// User and group.
+    pub owner: Owner,
+    /// The input it came from, with the package if there are several; `manifest` when its text is
+    /// there; `counterfoil` for PID 1, its plan and implied directories.
+    pub from: String,
+    /// A file's size in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// SHA-256 of a file's bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Sha256>,
+    /// A symbolic link's target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+}
+
+impl Inventory {
+    /// The inventory of an initrd made from `tree`.
+    pub fn of(tree: &Tree) -> Self {
+        let items = tree.iter().filter(|(path, _)| path.as_str() != "/").map(|(path, node)| {
+            let (kind, size, sha256, target) = match &node.entry {
+                Entry::Directory => ("directory", None, None, None),
+                Entry::File(content) => ("file", Some(content.size), Some(content.sha256), None),
+                Entry::Symlink(target) => ("symlink", None, None, Some(target.to_string())),
+            };
+            Item {
+                path: path.clone(),
+                kind: kind.to_owned(),
+                mode: Mode(node.mode),
+                owner: node.owner,
+                from: node.origin.clone(),
+                size,
+                sha256,
+                target,
+            }
+        });
+        Self { version: VERSION, initrd: items.collect() }
+    }
+}

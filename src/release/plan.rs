@@ -1,0 +1,76 @@
+//! The guest's plan: what PID 1 does, written from the manifest with the code that PID 1 reads it by.
+
+use counterfoil_init::plan::{
+    self, AbsolutePath, Directive, Hostname, Id, Output as PlanOutput, Seconds, SysctlKey, Text,
+    ValueError, Variable,
+};
+
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::manifest::Manifest;
+use crate::manifest::names::GuestPath;
+use crate::manifest::types::{Network, OnExit, Output};
+
+pub use counterfoil_init::plan::PATH;
+
+/// The plan of `manifest`'s guest, which loads `modules` in this order.
+///
+/// # Errors
+/// [`Kind::Malformed`] when the manifest asks for something that no plan can say.
+pub fn write<'a>(manifest: &'a Manifest, modules: &'a [GuestPath]) -> Result<String> {
+    let init = &manifest.init;
+    let wrong = |what: &str, value: &str, error: ValueError| {
+        Error::new(Kind::Malformed, format!("`init.{what}`: `{value}`: {error}"))
+    };
+    let path = |what, path: &'a str| AbsolutePath::new(path).map_err(|e| wrong(what, path, e));
+    let id = |id| Id::new(id).map_err(|error| wrong("user", &id.to_string(), error));
+
+    let hostname = init.hostname.as_str();
+    let mut directives = vec![Directive::Hostname(
+        Hostname::new(hostname).map_err(|error| wrong("hostname", hostname, error))?,
+    )];
+    for module in modules {
+        directives.push(Directive::Module(path("modules", module.as_str())?));
+    }
+    for (key, value) in &init.sysctl {
+        let (key, value) = (key.as_str(), value.as_str());
+        let key = SysctlKey::new(key).map_err(|error| wrong("sysctl", key, error))?;
+        let value = Text::new(value).map_err(|error| wrong("sysctl", value, error))?;
+        directives.push(Directive::Sysctl { key, value });
+    }
+    directives.push(Directive::LatchModules);
+    if init.network == Network::Dhcp {
+        directives.push(Directive::NetworkDhcp);
+    }
+    directives.push(Directive::RootReadOnly);
+    directives.push(Directive::User { uid: id(init.user.uid)?, gid: id(init.user.gid)? });
+    directives.push(Directive::Workdir(path("workdir", init.workdir.as_str())?));
+    directives.push(Directive::Output(match init.output {
+        Output::Console => PlanOutput::Console,
+        Output::Discard => PlanOutput::Discard,
+    }));
+    let words: Vec<&str> = init.exec.iter().map(|word| word.value.as_str()).collect();
+    let program = words.first().copied().unwrap_or_default();
+    directives.push(Directive::Exec(
+        AbsolutePath::new(program).map_err(|error| wrong("exec", program, error))?,
+    ));
+    for word in words {
+        directives.push(Directive::Arg(Text::new(word).map_err(|e| wrong("exec", word, e))?));
+    }
+    let variables: Vec<String> =
+        init.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    for variable in &variables {
+        directives
+            .push(Directive::Env(Variable::new(variable).map_err(|e| wrong("env", variable, e))?));
+    }
+    directives.push(Directive::OnExit(match init.on_exit {
+        OnExit::Poweroff => plan::OnExit::Poweroff,
+        OnExit::Reboot => plan::OnExit::Reboot,
+        OnExit::Panic => plan::OnExit::Panic,
+        OnExit::Restart => plan::OnExit::Restart,
+    }));
+    directives.push(Directive::Grace(Seconds::from_u16(init.grace)));
+    let mut text = String::new();
+    plan::write(&directives, &mut text)
+        .context(Kind::Malformed, || "the guest's plan cannot be written".to_owned())?;
+    Ok(text)
+}
