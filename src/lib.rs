@@ -4,4 +4,15 @@
 //! The data goes one way: manifest → lock → store → tree → artifacts → launch record → release.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod digest;
+pub mod error;
+pub mod guest;
+pub mod image;
+pub mod input;
+pub mod kernel;
+pub mod launch;
+pub mod manifest;
+pub mod release;
+pub mod tree;
+pub mod vm;

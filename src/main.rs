@@ -1,4 +1,8 @@
 //! The command line: parse, call one command, print the error chain, map it to an exit code.
 #![forbid(unsafe_code)]
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    counterfoil::cli::main()
+}

@@ -1,0 +1,121 @@
+//! `build`: from a manifest and its lock to a release.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::cli::lock::{self, Origin};
+use crate::cli::measure;
+use crate::cli::settings::Settings;
+use crate::cli::ui::{Style, Ui};
+use crate::error::Result;
+use crate::input::open::Opener;
+use crate::input::report::Report as _;
+use crate::launch::Record;
+use crate::manifest::load::Loaded;
+use crate::release::assemble::{Order, assemble};
+use crate::release::{check, measure as measuring, write};
+
+const EXAMPLES: &str = "\
+Examples:
+  counterfoil build manifests/llama.yaml            to releases/llama
+  counterfoil build manifests/llama.yaml --check    and again under another environment, compared
+  counterfoil build manifests/llama.yaml --locked --offline";
+
+/// Build a release from a manifest: every input that its lock names, and nothing else.
+///
+/// Without a lock one is made first. With a full store nothing is fetched, and no network is needed.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Build {
+    /// The manifest.
+    manifest: PathBuf,
+    /// Where the release goes; `releases/NAME` unless said.
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Build twice, the second time under another umask, time zone, locale, working directory, CPU
+    /// count, order of files, store and (as root) user; and compare every file.
+    #[arg(long)]
+    check: bool,
+    /// Fail if there is no lock.
+    #[arg(long)]
+    locked: bool,
+    /// Fetch nothing.
+    #[arg(long)]
+    offline: bool,
+    /// Put things together in an order shuffled by this seed; the release must not show it.
+    #[arg(long, value_name = "SEED", hide = true)]
+    shuffle: Option<u64>,
+    #[command(flatten)]
+    origin: Origin,
+}
+
+impl Build {
+    pub(super) fn run(self, ui: &Ui, settings: &Settings) -> Result<()> {
+        let loaded = Loaded::read(&self.manifest)?;
+        // What can be refused early is refused before anything is fetched.
+        measuring::set(&loaded.manifest.launch)
+            .map_err(|error| error.context(format!("`{}`", self.manifest.display())))?;
+        let target = match &self.output {
+            Some(target) => target.clone(),
+            None => PathBuf::from("releases").join(loaded.manifest.name.as_str()),
+        };
+        write::check_target(&target)?;
+        let origins = self.origin.read(settings)?;
+        let lock =
+            lock::read_or_make(&loaded, &origins, self.locked || self.offline, settings, ui)?;
+        let store = settings.store()?;
+        if !self.offline {
+            origins.fetcher(&store, ui).fill(&lock)?;
+        }
+        for (suite, archive) in lock.archives.iter().filter(|(_, archive)| archive.expired) {
+            ui.note(&format!(
+                "the release file of `{suite}` of {} was expired when it was locked",
+                archive.date
+            ));
+        }
+        let opener = Opener {
+            lock: &lock,
+            store: &store,
+            manifest: &loaded.manifest,
+            directory: Some(&loaded.directory),
+        };
+        let order = self.shuffle.map_or(Order::Canonical, Order::Shuffled);
+        let assembled = assemble(&loaded.manifest, &opener, order)?;
+        let record = write::write(&target, &loaded.manifest, &lock, &assembled, ui)?;
+        warn(ui, &record);
+        let checked = match self.check {
+            true => Some(check::again(&target, &lock, &store, ui)?),
+            false => None,
+        };
+        if ui.is_json() {
+            return ui.json(&serde_json::json!({
+                "release": target,
+                "digests": record.digests,
+                "checked": checked,
+            }));
+        }
+        ui.answer(&measure::table(ui, &record.digests))?;
+        if let Some(varied) = checked {
+            ui.done(&format!("built twice, every file the same; varied: {}", varied.join(", ")));
+        }
+        ui.done(&format!("release in `{}`", target.display()));
+        ui.next(&format!("counterfoil run {}", target.display()));
+        Ok(())
+    }
+}
+
+/// Says what nobody may overlook.
+fn warn(ui: &Ui, record: &Record) {
+    if !measuring::runs_named_blobs(&record.firmware) {
+        return;
+    }
+    let rule = "=".repeat(78);
+    ui.warn(&format!(
+        "{}\n{rule}\nThe firmware has a hole: {}.\nThe launch record and THREAT-MODEL.md say so; do \
+         not trust this release against its host.\nTo make this an error, say `named-blobs: deny` \
+         under `firmware` in the manifest.\n{rule}",
+        ui.paint_err(Style::Red, "a right digest does NOT prove that the measured kernel runs"),
+        measuring::RUNS_NAMED_BLOBS,
+    ));
+}

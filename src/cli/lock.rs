@@ -1,0 +1,204 @@
+//! `lock`: resolve a manifest's inputs and pin them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use tempfile::NamedTempFile;
+
+use crate::cli::settings::Settings;
+use crate::cli::ui::{Style, Ui};
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::input::apt::archive::Trust;
+use crate::input::apt::proxy;
+use crate::input::apt::sources::Sources;
+use crate::input::fetch::Fetcher;
+use crate::input::http::{self, Client};
+use crate::input::report::Report as _;
+use crate::input::resolve::{self, Change, Resolver, Update};
+use crate::manifest::load::Loaded;
+use crate::manifest::names::Name;
+use crate::manifest::{self, Manifest};
+
+/// apt's configuration on this machine.
+const ETC_APT: &str = "/etc/apt";
+
+const EXAMPLES: &str = "\
+Examples:
+  counterfoil lock manifests/llama.yaml                    pin what is not pinned yet
+  counterfoil lock manifests/llama.yaml --update kernel    take the kernel the archive has now
+  counterfoil lock manifests/llama.yaml --update           take everything the archive has now";
+
+/// Resolve a manifest's inputs and pin them in its lock.
+///
+/// Packages come from the Debian mirrors in this machine's apt configuration, or from `--mirror`.
+/// The archive's signature and every hash down to each package are checked. What the lock already
+/// pins stays as it is unless `--update` names it.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Lock {
+    /// The manifest.
+    manifest: PathBuf,
+    /// Resolve these inputs anew; all of them if none is named.
+    #[arg(long, value_name = "INPUT", num_args = 0..)]
+    update: Option<Vec<String>>,
+    #[command(flatten)]
+    origin: Origin,
+}
+
+/// Where packages come from.
+#[derive(Debug, Args)]
+pub(super) struct Origin {
+    /// A Debian mirror to use instead of this machine's apt configuration; may be given again.
+    /// The environment variable COUNTERFOIL_MIRROR does the same.
+    #[arg(long, value_name = "URL")]
+    mirror: Vec<String>,
+    /// Keys whose signatures count, instead of this machine's keyrings; may be given again.
+    #[arg(long, value_name = "FILE")]
+    keyring: Vec<PathBuf>,
+}
+
+/// What fetches, taken together.
+pub(super) struct Origins {
+    sources: Sources,
+    trust: Trust,
+    client: Client,
+}
+
+impl Lock {
+    pub(super) fn run(self, ui: &Ui, settings: &Settings) -> Result<()> {
+        let loaded = Loaded::read(&self.manifest)?;
+        let path = manifest::Lock::path_for(&self.manifest);
+        let old = manifest::Lock::read(&path)?;
+        let update = match self.update {
+            None => Update::Nothing,
+            Some(names) if names.is_empty() => Update::Everything,
+            Some(names) => {
+                let names: Result<BTreeSet<Name>, _> = names.iter().map(|n| n.parse()).collect();
+                Update::Only(names.context(Kind::Usage, || "`--update`".to_owned())?)
+            }
+        };
+        let origins = self.origin.read(settings)?;
+        let store = settings.store()?;
+        let resolver = Resolver { fetcher: &origins.fetcher(&store, ui), now: settings.now() };
+        let new = resolver.lock(&loaded.manifest, &loaded.directory, old.as_ref(), &update)?;
+        write(&path, &new)?;
+        let changes = match &old {
+            Some(old) => resolve::changes(&loaded.manifest, old, &new),
+            None => Vec::new(),
+        };
+        if ui.is_json() {
+            return ui.json(&serde_json::json!({ "lock": path, "changes": changes }));
+        }
+        if old.is_some() {
+            ui.answer(&table(ui, &changes))?;
+        }
+        ui.done(&format!("wrote `{}`", path.display()));
+        Ok(())
+    }
+}
+
+impl Origin {
+    pub(super) fn read(&self, settings: &Settings) -> Result<Origins> {
+        let mirrors = settings.mirrors(&self.mirror);
+        let etc_apt = Path::new(ETC_APT);
+        let sources = match mirrors.is_empty() {
+            true => Sources::read(etc_apt),
+            false => Sources::mirrors(&mirrors),
+        }
+        .context(Kind::Environment, || "the package archives cannot be told".to_owned())?;
+        let trust = match self.keyring.is_empty() {
+            true => Trust::of_host(Path::new("/")),
+            false => Trust::only(self.keyring.clone()),
+        };
+        let proxy = proxy::read(etc_apt)
+            .context(Kind::Environment, || format!("failed reading `{ETC_APT}`"))?;
+        let client = Client::new(&http::Settings { proxy, ..http::Settings::default() })
+            .context(Kind::Environment, || "nothing can be fetched".to_owned())?;
+        Ok(Origins { sources, trust, client })
+    }
+}
+
+impl Origins {
+    pub(super) fn fetcher<'a>(
+        &'a self,
+        store: &'a crate::input::store::Store,
+        ui: &'a Ui,
+    ) -> Fetcher<'a> {
+        let Self { sources, trust, client } = self;
+        Fetcher { store, sources, trust, client, report: ui }
+    }
+}
+
+/// Writes a lock whole or not at all.
+pub(super) fn write(path: &Path, lock: &manifest::Lock) -> Result<()> {
+    let failed = || format!("failed writing `{}`", path.display());
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let file = NamedTempFile::new_in(parent).context(Kind::Environment, failed)?;
+    fs::write(file.path(), lock.canonical()).context(Kind::Environment, failed)?;
+    // A lock is meant to be read by others; temporary files are not.
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644))
+        .context(Kind::Environment, failed)?;
+    file.persist(path).map_err(|error| error.error).context(Kind::Environment, failed)?;
+    Ok(())
+}
+
+/// The lock of a manifest, made first if there is none.
+pub(super) fn read_or_make(
+    loaded: &Loaded,
+    origins: &Origins,
+    must_be_there: bool,
+    settings: &Settings,
+    ui: &Ui,
+) -> Result<manifest::Lock> {
+    let path = manifest::Lock::path_for(&loaded.path);
+    if let Some(lock) = manifest::Lock::read(&path)? {
+        lock.check_manifest(&loaded.manifest)
+            .map_err(|error| error.context(format!("`{}` does not fit", path.display())))?;
+        return Ok(lock);
+    }
+    if must_be_there {
+        let message = format!("there is no lock `{}`", path.display());
+        return Err(Error::new(Kind::CannotDecide, message)
+            .hint(format!("make one with `counterfoil lock {}`", loaded.path.display())));
+    }
+    ui.note(&format!("there is no `{}` yet; resolving the inputs", path.display()));
+    let store = settings.store()?;
+    let resolver = Resolver { fetcher: &origins.fetcher(&store, ui), now: settings.now() };
+    let manifest: &Manifest = &loaded.manifest;
+    let lock = resolver.lock(manifest, &loaded.directory, None, &Update::Nothing)?;
+    write(&path, &lock)?;
+    Ok(lock)
+}
+
+fn table(ui: &Ui, changes: &[Change]) -> String {
+    if changes.is_empty() {
+        return "nothing changed: every input is pinned as before\n".to_owned();
+    }
+    let width = |of: fn(&Change) -> &str| changes.iter().map(|c| of(c).len()).max().unwrap_or(0);
+    let (input, old) = (width(|c| &c.input), width(|c| &c.old).max(1));
+    let mut text = String::new();
+    for change in changes {
+        let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
+        let rolls = match change.rolls.is_empty() {
+            true => "nothing measured".to_owned(),
+            false => format!("rolls {}", change.rolls.join(", ")),
+        };
+        text += &format!(
+            "{}  {:old$} → {}  {}\n",
+            ui.paint(Style::Bold, &format!("{:input$}", change.input)),
+            or_dash(&change.old),
+            or_dash(&change.new),
+            ui.paint(Style::Yellow, &format!("({rolls})")),
+        );
+    }
+    if changes.iter().any(|change| !change.rolls.is_empty()) {
+        text += "the launch digests will change with them\n";
+    }
+    text
+}

@@ -1,0 +1,152 @@
+//! The command line. One small file a subcommand: arguments in, library call, output out.
+
+mod build;
+mod inspect;
+mod lock;
+mod measure;
+mod run;
+mod settings;
+mod shell;
+mod ui;
+
+use std::error::Error as _;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use crate::error::{Error, Kind, Result};
+use settings::Settings;
+use ui::Ui;
+
+const EXAMPLES: &str = "\
+Examples:
+  counterfoil build manifests/llama.yaml      make a release from a manifest
+  counterfoil run releases/llama              boot it
+  counterfoil measure releases/llama          recompute its launch digests
+  counterfoil inspect vmlinuz                 what a kernel has and lacks
+
+Exit codes, the same for every command:
+  0 done, accepted     1 the machine did not let us   2 wrong usage
+  10 rejected, differs  20 something needed is missing  30 malformed input";
+
+/// Build deterministic AMD SEV-SNP guest images, compute the launch digest that they must attest,
+/// and let anyone rebuild and compare.
+#[derive(Debug, Parser)]
+#[command(name = "counterfoil", version, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command understands.
+#[derive(Debug, Args)]
+struct Global {
+    /// How results are printed.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Say only what went wrong.
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Say more of what is done.
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    verbose: bool,
+    /// When to use colour; `auto` is on a terminal, unless NO_COLOR is set.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    color: Color,
+    /// Where inputs are kept; by default `counterfoil` under XDG_CACHE_HOME or ~/.cache.
+    #[arg(long, global = true, value_name = "DIR")]
+    store: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Lock(lock::Lock),
+    Build(build::Build),
+    Run(run::Run),
+    Measure(measure::Measure),
+    Inspect(inspect::Inspect),
+    Completions(shell::Completions),
+    Man(shell::Man),
+}
+
+/// Parses the command line, runs the command, and tells how it went.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers, not failures.
+            let code = if error.use_stderr() { Kind::Usage.exit_code() } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let ui = Ui::new(&cli.global);
+    let settings = Settings::new(&cli.global);
+    match cli.command.run(&ui, &settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            ui.failure(&error);
+            ExitCode::from(error.kind().exit_code())
+        }
+    }
+}
+
+impl Command {
+    fn run(self, ui: &Ui, settings: &Settings) -> Result<()> {
+        match self {
+            Self::Lock(command) => command.run(ui, settings),
+            Self::Build(command) => command.run(ui, settings),
+            Self::Run(command) => command.run(ui, settings),
+            Self::Measure(command) => command.run(ui),
+            Self::Inspect(command) => command.run(ui),
+            Self::Completions(command) => command.run(Cli::command()),
+            Self::Man(command) => command.run(Cli::command()),
+        }
+    }
+}
+
+impl Kind {
+    /// The exit code of this answer.
+    fn exit_code(self) -> u8 {
+        match self {
+            Self::Environment => 1,
+            Self::Usage => 2,
+            Self::Rejected => 10,
+            Self::CannotDecide => 20,
+            Self::Malformed => 30,
+        }
+    }
+}
+
+/// Whoever read our output has enough of it.
+fn is_broken_pipe(error: &Error) -> bool {
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+        {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
+}

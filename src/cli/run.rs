@@ -1,0 +1,268 @@
+//! `run`: boot a release in QEMU.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::cli::lock::Origin;
+use crate::cli::settings::Settings;
+use crate::cli::ui::Ui;
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::input::report::Report as _;
+use crate::input::resolve::Resolver;
+use crate::release::layout;
+use crate::release::open::Release;
+use crate::vm::machine::{Machine, MemoryEncryption, Mode};
+use crate::vm::qemu::{Qemu, QemuError};
+use crate::vm::{Outcome, Watch, private};
+
+/// Memory in MiB when neither the command line nor the manifest says it.
+const MEMORY: u32 = 1024;
+
+const EXAMPLES: &str = "\
+Examples:
+  counterfoil run releases/llama                    boot it; Ctrl-C stops it
+  counterfoil run releases/llama --timeout 60       for scripts
+  counterfoil run releases/llama --port 9000:8080   the guest's 8080 at 127.0.0.1:9000
+  counterfoil run releases/llama --print            only show the QEMU command
+
+Exit codes: 0 the guest powered off, 1 it restarted or panicked or QEMU failed, 10 the firmware
+refused what it was handed, 20 the time was up.";
+
+/// Boot a release in QEMU.
+///
+/// On an SEV-SNP host as a confidential guest, measured by the processor. Elsewhere as an ordinary
+/// machine under software emulation, with the very hash table that the launch would measure, so that
+/// the firmware checks kernel, initrd and command line just the same.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Run {
+    /// The release.
+    release: PathBuf,
+    /// Whether to run confidential or emulated; `auto` looks at what the machine can do.
+    #[arg(long, value_enum, default_value_t = Machinery::Auto)]
+    machine: Machinery,
+    /// Number of vCPUs; one that the launch record has a digest for unless said.
+    #[arg(long, value_name = "N")]
+    vcpus: Option<u32>,
+    /// CPU model, on an SEV-SNP host; the launch record's first unless said.
+    #[arg(long, value_name = "MODEL")]
+    cpu: Option<String>,
+    /// Memory in MiB.
+    #[arg(long, value_name = "MIB")]
+    memory: Option<u32>,
+    /// Forward a TCP port of 127.0.0.1 to the guest, `HOST:GUEST` or one for both; may be given
+    /// again. Instead of those in the manifest.
+    #[arg(short, long, value_name = "PORT", value_parser = port)]
+    port: Vec<(u16, u16)>,
+    /// Stop after so many seconds.
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
+    /// The QEMU to use; this machine's if it is new enough, else Debian's, fetched into the cache.
+    #[arg(long, value_name = "PROGRAM")]
+    qemu: Option<PathBuf>,
+    /// Print the QEMU command instead of running it; the machine's files stay in `RELEASE.run`.
+    #[arg(long)]
+    print: bool,
+    #[command(flatten)]
+    origin: Origin,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Machinery {
+    /// Confidential where the machine can do it.
+    Auto,
+    /// An SEV-SNP guest.
+    Snp,
+    /// Software emulation.
+    Emulated,
+}
+
+impl Run {
+    pub(super) fn run(self, ui: &Ui, settings: &Settings) -> Result<()> {
+        let release = Release::open(&self.release)?;
+        release.check_artifacts()?;
+        let machine = self.machine(&release)?;
+        if self.print {
+            return self.print(ui, &machine, &settings.cache()?);
+        }
+        let qemu = self.qemu(ui, settings)?;
+        let directory = tempfile::Builder::new()
+            .prefix("counterfoil-")
+            .tempdir()
+            .context(Kind::Environment, || "failed making the machine's directory".to_owned())?;
+        match &machine.mode {
+            Mode::Snp { .. } => ui.note("an SEV-SNP guest, measured by the processor"),
+            Mode::Emulated { .. } => ui.note(
+                "no SEV-SNP here: software emulation, nothing is attested; the firmware checks \
+                 kernel, initrd and command line against the measured table",
+            ),
+        }
+        for (host, guest) in &machine.ports {
+            ui.note(&format!("the guest's port {guest} is at 127.0.0.1:{host}"));
+        }
+        let deadline = self.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+        let mut watch = Watch::start(&qemu, &machine, directory.path())
+            .context(Kind::Environment, || "QEMU cannot be started".to_owned())?;
+        let stop = stop_flag()?;
+        let outcome = watch
+            .wait(|| stop.load(Ordering::Relaxed), deadline, &mut io::stdout())
+            .context(Kind::Environment, || "failed watching the machine".to_owned())?;
+        let _ = io::stdout().flush();
+        self.verdict(ui, outcome)
+    }
+
+    fn machine(&self, release: &Release) -> Result<Machine> {
+        let record = &release.record;
+        let malformed = || "the launch record".to_owned();
+        let run = release.manifest()?.run;
+        let confidential = match self.machine {
+            Machinery::Snp => true,
+            Machinery::Emulated => false,
+            Machinery::Auto => is_snp_host(),
+        };
+        let mode = match confidential {
+            true => Mode::Snp {
+                policy: record.policy.0,
+                memory_encryption: MemoryEncryption::default(),
+            },
+            false => {
+                let table = record.hash_table().context(Kind::Malformed, malformed)?;
+                Mode::Emulated { hash_table: table.map(|(at, bytes)| (at, bytes.to_vec())) }
+            }
+        };
+        let absolute = |name| {
+            let path = release.path(name);
+            path.canonicalize()
+                .context(Kind::Environment, || format!("failed finding `{}`", path.display()))
+        };
+        let cpu = self.cpu.clone().or_else(|| record.cpus.first()?.model.clone());
+        let vcpus = self.vcpus.or_else(|| record.vcpus.first().copied()).unwrap_or(1);
+        let ports = match self.port.is_empty() {
+            true => run.ports.iter().map(|port| (*port, *port)).collect(),
+            false => self.port.clone(),
+        };
+        Ok(Machine {
+            mode,
+            firmware: absolute(layout::FIRMWARE)?,
+            kernel: absolute(layout::KERNEL)?,
+            initrd: absolute(layout::INITRD)?,
+            cmdline: record.boot.as_ref().map(|boot| boot.cmdline.clone()).unwrap_or_default(),
+            cpu: cpu.unwrap_or_else(|| "EPYC-v4".to_owned()),
+            vcpus,
+            memory: self.memory.or(run.memory).unwrap_or(MEMORY),
+            ports,
+        })
+    }
+
+    fn qemu(&self, ui: &Ui, settings: &Settings) -> Result<Qemu> {
+        if let Some(program) = &self.qemu {
+            return Qemu::at(program).map_err(|error| {
+                let kind = match &error {
+                    QemuError::Old { .. } => Kind::CannotDecide,
+                    _ => Kind::Environment,
+                };
+                Error::caused(kind, "this QEMU will not do", error)
+                    .hint("leave `--qemu` out: a new enough one is then found or fetched")
+            });
+        }
+        if let Ok(qemu) = Qemu::at(Path::new("qemu-system-x86_64")) {
+            return Ok(qemu);
+        }
+        let (store, origins) = (settings.store()?, self.origin.read(settings)?);
+        let resolver = Resolver { fetcher: &origins.fetcher(&store, ui), now: settings.now() };
+        let root = private::root(&settings.cache()?.join("tools"), &resolver)?;
+        Ok(Qemu::in_root(&root))
+    }
+
+    fn print(&self, ui: &Ui, machine: &Machine, cache: &Path) -> Result<()> {
+        let qemu = match &self.qemu {
+            Some(program) => vec![program.clone().into_os_string()],
+            None => match Qemu::at(Path::new("qemu-system-x86_64")) {
+                Err(_) if cache.join("tools/qemu").is_dir() => {
+                    Qemu::in_root(&cache.join("tools/qemu")).command
+                }
+                _ => vec!["qemu-system-x86_64".into()],
+            },
+        };
+        let directory = self.release.with_extension("run");
+        std::fs::create_dir_all(&directory)
+            .and_then(|()| machine.prepare(&directory))
+            .context(Kind::Environment, || format!("failed writing `{}`", directory.display()))?;
+        let words = qemu.into_iter().chain(machine.arguments(&directory));
+        let words: Vec<String> = words.map(|word| quoted(&word.to_string_lossy())).collect();
+        ui.answer(&words.join(" "))
+    }
+
+    fn verdict(&self, ui: &Ui, outcome: Outcome) -> Result<()> {
+        let fail = |kind, message: &str| Err(Error::new(kind, message));
+        match outcome {
+            Outcome::PoweredOff => {
+                ui.done("the guest powered off");
+                Ok(())
+            }
+            Outcome::Reset => fail(Kind::Environment, "the guest restarted or panicked"),
+            Outcome::Refused => fail(
+                Kind::Rejected,
+                "the firmware refused what it was handed: kernel, initrd or command line is not \
+                 what the hash table names",
+            ),
+            Outcome::NothingToBoot => fail(
+                Kind::Rejected,
+                "the firmware found nothing that it may boot: there is no hash table in its memory",
+            ),
+            Outcome::TimedOut => fail(
+                Kind::CannotDecide,
+                &format!("the guest was still running after {} s", self.timeout.unwrap_or(0)),
+            ),
+            Outcome::Stopped => fail(Kind::Environment, "stopped by a signal"),
+            Outcome::QemuFailed(said) => {
+                Err(Error::new(Kind::Environment, format!("QEMU failed: {said}"))
+                    .hint("`--print` shows the command"))
+            }
+        }
+    }
+}
+
+/// Raised by the signals that ask a program to end, so that the machine ends with it.
+fn stop_flag() -> Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&flag))
+            .context(Kind::Environment, || "failed asking for signals".to_owned())?;
+    }
+    Ok(flag)
+}
+
+/// Whether this machine starts SEV-SNP guests (Linux `Documentation/virt/kvm/x86/amd-memory-encryption.rst`).
+fn is_snp_host() -> bool {
+    let enabled = std::fs::read_to_string("/sys/module/kvm_amd/parameters/sev_snp");
+    enabled.is_ok_and(|text| matches!(text.trim(), "Y" | "1")) && Path::new("/dev/sev").exists()
+}
+
+fn port(text: &str) -> Result<(u16, u16), String> {
+    let number = |text: &str| {
+        text.parse::<u16>()
+            .ok()
+            .filter(|port| *port != 0)
+            .ok_or_else(|| format!("`{text}` is not a port: expected 1 to 65535"))
+    };
+    match text.split_once(':') {
+        Some((host, guest)) => Ok((number(host)?, number(guest)?)),
+        None => number(text).map(|port| (port, port)),
+    }
+}
+
+/// A word as a POSIX shell reads it back.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,:=+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}

@@ -1,0 +1,195 @@
+//! How the program talks.
+//!
+//! - The answer goes to standard output, alone: a digest can be piped, JSON can be parsed.
+//! - Everything else goes to standard error: `note:`, `warning:`, `error:`, then `hint:`.
+//! - Progress is drawn only on a terminal, and is gone when the work is done.
+//! - Messages begin in lower case and have no full stop; literals stand in backticks.
+
+use std::cell::RefCell;
+use std::error::Error as _;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use crate::cli::{Color, Format, Global, settings};
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::input::report::Report;
+
+/// Where and how things are said.
+pub(super) struct Ui {
+    format: Format,
+    quiet: bool,
+    verbose: bool,
+    color_out: bool,
+    color_err: bool,
+    terminal: bool,
+    bar: RefCell<Option<ProgressBar>>,
+}
+
+/// SGR parameters (ECMA-48 8.3.117).
+#[derive(Clone, Copy)]
+pub(super) enum Style {
+    Bold,
+    Dim,
+    Red,
+    Green,
+    Yellow,
+    Cyan,
+}
+
+impl Ui {
+    pub(super) fn new(global: &Global) -> Self {
+        let plain = settings::no_color();
+        let color = |terminal: bool| match global.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => terminal && !plain,
+        };
+        let terminal = io::stderr().is_terminal();
+        Self {
+            format: global.format,
+            quiet: global.quiet,
+            verbose: global.verbose,
+            color_out: color(io::stdout().is_terminal()),
+            color_err: color(terminal),
+            terminal,
+            bar: RefCell::new(None),
+        }
+    }
+
+    pub(super) fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Prints the answer.
+    pub(super) fn answer(&self, text: &str) -> Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())
+            .and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") })
+            .and_then(|()| out.flush())
+            .context(Kind::Environment, || "failed writing to standard output".to_owned())
+    }
+
+    /// Prints the answer for programs.
+    pub(super) fn json(&self, value: &impl Serialize) -> Result<()> {
+        let text = serde_json::to_string_pretty(value)
+            .context(Kind::Environment, || "failed writing JSON".to_owned())?;
+        self.answer(&text)
+    }
+
+    /// `text` as it looks on standard output.
+    pub(super) fn paint(&self, style: Style, text: &str) -> String {
+        paint(self.color_out, style, text)
+    }
+
+    /// `text` as it looks on standard error.
+    pub(super) fn paint_err(&self, style: Style, text: &str) -> String {
+        paint(self.color_err, style, text)
+    }
+
+    /// The command that most people type next.
+    pub(super) fn next(&self, command: &str) {
+        if !self.quiet {
+            self.say(Style::Cyan, "next", command);
+        }
+    }
+
+    /// A step that was done, for people who watch.
+    pub(super) fn done(&self, text: &str) {
+        if !self.quiet {
+            self.say(Style::Green, "done", text);
+        }
+    }
+
+    pub(super) fn failure(&self, error: &Error) {
+        self.clear();
+        self.say(Style::Red, "error", &error.to_string());
+        let mut next = error.source();
+        while let Some(cause) = next {
+            self.say(Style::Dim, "  because", &cause.to_string());
+            next = cause.source();
+        }
+        for hint in error.hints() {
+            self.say(Style::Cyan, "hint", hint);
+        }
+    }
+
+    fn say(&self, style: Style, label: &str, text: &str) {
+        let label = paint(self.color_err, style, &format!("{label}:"));
+        let line = format!("{label} {text}\n");
+        let write = || {
+            let _ = io::stderr().lock().write_all(line.as_bytes());
+        };
+        match &*self.bar.borrow() {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    fn clear(&self) {
+        if let Some(bar) = self.bar.borrow_mut().take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Report for Ui {
+    fn begin(&self, what: &str, total: Option<u64>) {
+        self.clear();
+        if self.quiet || !self.terminal {
+            return;
+        }
+        let (bar, template) = match total {
+            Some(total) => (
+                ProgressBar::new(total),
+                "{msg:40!} {bar:24} {bytes:>11} of {total_bytes:<11} {bytes_per_sec:>12} {eta:>4}",
+            ),
+            None => (ProgressBar::no_length(), "{msg:40!} {spinner} {bytes:>11}"),
+        };
+        bar.set_draw_target(ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_message(what.to_owned());
+        *self.bar.borrow_mut() = Some(bar);
+    }
+
+    fn advance(&self, done: u64) {
+        if let Some(bar) = &*self.bar.borrow() {
+            bar.set_position(done);
+        }
+    }
+
+    fn end(&self) {
+        self.clear();
+    }
+
+    fn detail(&self, text: &str) {
+        if self.verbose {
+            self.say(Style::Dim, "detail", text);
+        }
+    }
+
+    fn note(&self, text: &str) {
+        if !self.quiet {
+            self.say(Style::Bold, "note", text);
+        }
+    }
+
+    fn warn(&self, text: &str) {
+        self.say(Style::Yellow, "warning", text);
+    }
+}
+
+fn paint(color: bool, style: Style, text: &str) -> String {
+    let code = match style {
+        Style::Bold => 1,
+        Style::Dim => 2,
+        Style::Red => 31,
+        Style::Green => 32,
+        Style::Yellow => 33,
+        Style::Cyan => 36,
+    };
+    if color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+}
