@@ -1,0 +1,291 @@
+//! Releases of Debian's real packages: the same bytes for everyone, the digests that others compute,
+//! and the packages that must be refused.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test may fail"
+)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use counterfoil::launch::Record;
+use counterfoil::release::layout;
+use support::place::Ran;
+use support::real;
+
+#[test]
+fn a_release_is_the_same_under_any_environment() {
+    let directory = real::manifests();
+    for name in ["hello", "llama"] {
+        let manifest = format!("manifests/{name}.yaml");
+        drop(real::release(name));
+        let target = format!("checked-{name}");
+        let ran = real::run(&directory, &["build", &manifest, "--output", &target, "--check"]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        for varied in
+            ["umask", "time zone", "locale", "working directory", "store", "order of files"]
+        {
+            assert!(ran.stderr.contains(varied), "{varied}: {}", ran.stderr);
+        }
+        if rustix::process::geteuid().is_root() {
+            assert!(ran.stderr.contains("user"), "{}", ran.stderr);
+        }
+    }
+}
+
+/// With a full store a build needs no network: this one has none.
+#[test]
+fn a_second_build_needs_no_network() {
+    let directory = real::manifests();
+    let first = real::release("llama");
+    let output = Command::new("unshare")
+        .args(["--map-root-user", "--net"])
+        .arg(env!("CARGO_BIN_EXE_counterfoil"))
+        .args(["build", "manifests/llama.yaml", "--output", "offline", "--store"])
+        .arg(real::root().join("store"))
+        .current_dir(&directory)
+        .output()
+        .unwrap();
+    let ran = Ran::of(&output);
+    if ran.stderr.starts_with("unshare:") {
+        return eprintln!("skipped: no network namespace: {}", ran.stderr);
+    }
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stdout.contains("launch digest"), "{}", ran.stdout);
+    assert!(ran.stderr.contains("next: counterfoil run offline"), "{}", ran.stderr);
+    for name in layout::ALL {
+        let same = fs::read(first.join(name)).unwrap()
+            == fs::read(directory.join("offline").join(name)).unwrap();
+        assert!(same, "{name}");
+    }
+}
+
+/// Nothing of this machine is in a lock or a record.
+#[test]
+fn nothing_of_the_host_is_written_down() {
+    let release = real::release("hello");
+    for name in layout::ALL.into_iter().filter(|name| !name.starts_with("image/")) {
+        let text = fs::read_to_string(release.join(name)).unwrap();
+        for word in
+            ["http://", "https://", "file://", env!("CARGO_MANIFEST_DIR"), "/home/", "/tmp/."]
+        {
+            assert!(!text.contains(word), "`{word}` is in {name}");
+        }
+    }
+}
+
+/// An independent calculator, from the Python package index, over the same artifacts.
+#[test]
+fn sev_snp_measure_computes_the_same_digests() {
+    let Some(tool) = sev_snp_measure() else { return };
+    let release = real::release("llama");
+    let path = |name: &str| release.join(name).to_str().unwrap().to_owned();
+    let cmdline = fs::read_to_string(release.join(layout::CMDLINE)).unwrap();
+    let mut theirs = BTreeMap::new();
+    let (counts, cpus) =
+        (["1", "2", "4", "8", "64"], ["EPYC-v4", "EPYC-Milan", "EPYC-Genoa", "EPYC-Turin"]);
+    for vcpus in counts {
+        for cpu in cpus {
+            let output = Command::new(&tool)
+                .args(["--mode", "snp", "--vcpus", vcpus, "--vcpu-type", cpu])
+                .args(["--guest-features", "0x1", "--ovmf", &path(layout::FIRMWARE)])
+                .args(["--kernel", &path(layout::KERNEL), "--initrd", &path(layout::INITRD)])
+                .args(["--append", &cmdline])
+                .output()
+                .unwrap();
+            let ran = Ran::of(&output);
+            assert_eq!(ran.code, 0, "{}", ran.stderr);
+            theirs.insert((vcpus.to_owned(), cpu.to_owned()), ran.stdout.trim().to_owned());
+        }
+    }
+    let arguments = [
+        "measure",
+        release.to_str().unwrap(),
+        "--vcpus",
+        &counts.join(","),
+        "--cpu",
+        &cpus.join(","),
+        "--format",
+        "json",
+    ];
+    let ran =
+        Ran::of(&Command::new(env!("CARGO_BIN_EXE_counterfoil")).args(arguments).output().unwrap());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let ours: BTreeMap<_, _> = json["digests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| {
+            let text = |key: &str| row[key].as_str().unwrap().to_owned();
+            ((row["vcpus"].to_string(), text("cpu")), text("digest"))
+        })
+        .collect();
+    assert_eq!(ours.len(), 20);
+    assert_eq!(ours, theirs);
+}
+
+/// The record alone is enough, also for a vCPU count that was not published.
+#[test]
+fn a_record_alone_gives_any_digest() {
+    let release = real::release("llama");
+    let alone = tempfile::tempdir().unwrap();
+    let record = alone.path().join("launch.json");
+    fs::copy(release.join(layout::RECORD), &record).unwrap();
+    let measure = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_counterfoil"));
+        let ran = Ran::of(&command.arg("measure").args(arguments).output().unwrap());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        ran.stdout
+    };
+    let record_path = record.to_str().unwrap();
+    let (image, name) =
+        (|name| release.join(name), |path: PathBuf| path.to_str().unwrap().to_owned());
+    let of_files = measure(&[
+        "--firmware",
+        &name(image(layout::FIRMWARE)),
+        "--kernel",
+        &name(image(layout::KERNEL)),
+        "--initrd",
+        &name(image(layout::INITRD)),
+        "--append",
+        "console=ttyS0 panic=-1",
+        "--vcpus",
+        "3",
+        "--cpu",
+        "EPYC-Rome",
+    ]);
+    assert_eq!(
+        measure(&[
+            "--record",
+            record_path,
+            "--vcpus",
+            "3",
+            "--cpu",
+            "EPYC-Rome",
+            "--features",
+            "1"
+        ]),
+        of_files
+    );
+    assert_eq!(of_files.trim().len(), 96, "one digest is printed bare");
+    let parsed = Record::from_json(&fs::read(&record).unwrap()).unwrap();
+    assert_eq!(parsed.digests.len(), 16);
+}
+
+#[test]
+fn the_finding_about_the_firmware_cannot_be_overlooked() {
+    let release = real::release("hello");
+    let record = fs::read_to_string(release.join(layout::RECORD)).unwrap();
+    let model = fs::read_to_string(release.join(layout::THREAT_MODEL)).unwrap();
+    if !record.contains(r#""state": "run""#) {
+        return eprintln!("skipped: the archive's firmware has no hole any more");
+    }
+    assert!(model.contains("WARNING") && model.contains("does **not** prove"), "{model}");
+    let denied = edited("hello", "denied", |text| {
+        text.replace("  path: /usr/share/ovmf", "  named-blobs: deny\n  path: /usr/share/ovmf")
+    });
+    let ran = real::run(&real::manifests(), &["build", &denied, "--output", "denied"]);
+    ran.is_refusal(10, &["input `firmware`", "`shim`", "named-blobs: deny"]);
+    assert!(!real::manifests().join("denied").exists());
+}
+
+#[test]
+fn a_firmware_without_verifier_is_refused() {
+    let generic = edited("hello", "generic", |text| {
+        text.replace("[ovmf-amdsev]", "[ovmf-generic]")
+            .replace("/usr/share/ovmf/OVMF.amdsev.fd", "/usr/share/ovmf/OVMF.fd")
+    });
+    let ran = real::run(&real::manifests(), &["build", &generic, "--output", "generic"]);
+    ran.is_refusal(
+        10,
+        &["input `firmware`", "no verifier", "whatever the host gives it", "ovmf-amdsev"],
+    );
+    assert!(!real::manifests().join("generic").exists());
+}
+
+#[test]
+fn a_kernel_that_cannot_attest_is_refused() {
+    let recipe = real::manifests().join("kernels/bookworm.yaml");
+    let text = fs::read_to_string(real::manifests().join("kernels/debian-cloud.yaml")).unwrap();
+    fs::write(&recipe, text.replace("suite: trixie", "suite: bookworm")).unwrap();
+    let old =
+        edited("hello", "bookworm", |text| text.replace("debian-cloud.yaml", "bookworm.yaml"));
+    let ran = real::run(&real::manifests(), &["build", &old, "--output", "bookworm"]);
+    ran.is_refusal(10, &["input `kernel`", "6.1", "CONFIG_SEV_GUEST", "6.12", "inspect"]);
+}
+
+#[test]
+fn inspect_tells_what_a_kernel_and_a_firmware_are() {
+    let release = real::release("hello");
+    let firmware = real::run(&release, &["inspect", layout::FIRMWARE]);
+    assert_eq!(firmware.code, 0, "{}", firmware.stderr);
+    for words in ["SEV hash table    0x810c00", "kernel-hashes", "QemuKernelLoaderFsDxe"] {
+        assert!(firmware.stdout.contains(words), "{words}: {}", firmware.stdout);
+    }
+    let kernel = real::run(&release, &["inspect", layout::KERNEL]);
+    assert_eq!(kernel.code, 20, "no configuration stands beside it: {}", kernel.stderr);
+    assert!(kernel.stdout.contains("Linux 6."), "{}", kernel.stdout);
+    let package = fs::read_to_string(release.join(layout::LOCK)).unwrap();
+    let digest = package
+        .split("linux-image-6.12")
+        .nth(1)
+        .and_then(|rest| rest.split("sha256: \"").nth(1))
+        .map(|rest| rest[..64].to_owned());
+    if let Some(digest) = digest {
+        let deb = real::root().join("store/objects").join(&digest[..2]).join(&digest);
+        let ran = real::run(&release, &["inspect", deb.to_str().unwrap()]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert!(
+            ran.stdout.contains("SEV_GUEST") && !ran.stdout.contains("missing"),
+            "{}",
+            ran.stdout
+        );
+    }
+}
+
+/// An example, changed, beside the others.
+fn edited(name: &str, new: &str, change: impl Fn(&str) -> String) -> String {
+    let directory = real::manifests().join("manifests");
+    let text = fs::read_to_string(directory.join(format!("{name}.yaml"))).unwrap();
+    let changed = change(&text);
+    assert_ne!(changed, text);
+    fs::write(directory.join(format!("{new}.yaml")), changed).unwrap();
+    format!("manifests/{new}.yaml")
+}
+
+/// Installed once below the target directory. Where there is no Python or no package index the test
+/// is skipped, and says so; under CI that is a failure.
+fn sev_snp_measure() -> Option<PathBuf> {
+    let root = real::root().join("sev-snp-measure-0.0.13");
+    let tool = root.join("bin/sev-snp-measure");
+    if tool.exists() {
+        return Some(tool);
+    }
+    let run = |program: &Path, arguments: &[&str]| {
+        Command::new(program).args(arguments).output().map(|output| Ran::of(&output))
+    };
+    let venv = run(Path::new("python3"), &["-m", "venv", root.to_str().unwrap()]);
+    let installed = venv.and_then(|_| {
+        run(&root.join("bin/pip"), &["install", "--quiet", "sev-snp-measure==0.0.13"])
+    });
+    match installed {
+        Ok(ran) if ran.code == 0 => Some(tool),
+        other => {
+            let _ = fs::remove_dir_all(&root);
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "sev-snp-measure cannot be installed: {other:?}"
+            );
+            eprintln!("skipped: sev-snp-measure cannot be installed: {other:?}");
+            None
+        }
+    }
+}
