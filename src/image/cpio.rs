@@ -32,8 +32,8 @@ const SYMLINK: u32 = 0o120_000;
 /// The last member's name.
 const TRAILER: &str = "TRAILER!!!";
 
-/// Bytes copied at a time.
-const CHUNK: usize = 1 << 17;
+/// Bytes copied at a time: more than a buffered writer holds, so that they are not copied twice.
+const CHUNK: usize = 1 << 18;
 
 /// A tree that cannot be written as an initrd.
 #[derive(Debug, thiserror::Error)]

@@ -92,7 +92,7 @@ impl Staged {
         let failed = || "failed writing the initrd".to_owned();
         let file =
             File::create(self.root.join(layout::INITRD)).context(Kind::Environment, failed)?;
-        let mut out = BufWriter::with_capacity(1 << 20, file);
+        let mut out = BufWriter::new(file);
         let object = cpio::write(&assembled.tree, &mut out).map_err(|error| {
             let kind = match &error {
                 CpioError::TooLarge { .. } => Kind::Malformed,

@@ -1,0 +1,26 @@
+//! Bytes as a package and as a tar archive: an error or an index, never a panic, never a path that
+//! leaves the root.
+#![no_main]
+
+use std::io::Write as _;
+
+use counterfoil::tree::archive::{Archive, unpack_deb};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let file = || {
+        let mut file = tempfile::tempfile().expect("a temporary file");
+        file.write_all(bytes).expect("room");
+        std::io::Seek::rewind(&mut file).expect("a file");
+        file
+    };
+    let _ = unpack_deb(&file(), 1 << 20, std::io::sink());
+    if let Ok(archive) = Archive::index(file()) {
+        for (path, _) in archive.iter() {
+            assert!(!path.as_str().split('/').any(|part| part == ".."));
+            if let Ok((range, _)) = archive.file(path) {
+                let _ = range.read();
+            }
+        }
+    }
+});
