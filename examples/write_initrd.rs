@@ -18,7 +18,7 @@ use counterfoil::digest::Sha256;
 use counterfoil::image::cpio;
 use counterfoil::input::local::{self, Local};
 use counterfoil::manifest::names::Owner;
-use counterfoil::tree::archive::{FileRange, Range};
+use counterfoil::tree::held::{FileRange, Held};
 use counterfoil::tree::{Content, Entry, Node, Tree};
 
 fn main() {
@@ -30,9 +30,8 @@ fn main() {
             Local::Directory => (Entry::Directory, 0o755),
             Local::Symlink(target) => (Entry::Symlink(target), 0o777),
             Local::File { executable } => {
-                let file = Arc::new(File::open(root.join(path.relative())).unwrap());
-                let size = file.metadata().unwrap().len();
-                let blob = Arc::new(FileRange { file, range: Range { offset: 0, size } });
+                let held = Held::new(File::open(root.join(path.relative())).unwrap()).unwrap();
+                let (size, blob) = (held.size(), Arc::new(FileRange::whole(held)));
                 // The digest of each file is the lock's business, not the writer's.
                 let content = Content { sha256: Sha256([0; 32]), size, blob };
                 (Entry::File(content), if executable { 0o755 } else { 0o644 })

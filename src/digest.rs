@@ -1,6 +1,7 @@
 //! Digests as values: SHA-256 for inputs and artifacts, SHA-384 for what SNP measures.
 
 use std::fmt;
+use std::io::{self, Write};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -36,6 +37,54 @@ impl Sha384 {
     /// The digest of `bytes`.
     pub fn of(bytes: impl AsRef<[u8]>) -> Self {
         Self(sha2::Sha384::digest(bytes.as_ref()).into())
+    }
+}
+
+/// Some bytes by what they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Object {
+    /// Their SHA-256.
+    pub sha256: Sha256,
+    /// Their number.
+    pub size: u64,
+}
+
+/// A writer that hashes and counts what passes through it.
+#[derive(Debug)]
+pub struct Hashing<W> {
+    out: W,
+    hasher: sha2::Sha256,
+    size: u64,
+}
+
+impl<W> Hashing<W> {
+    /// A writer to `out`.
+    pub fn new(out: W) -> Self {
+        Self { out, hasher: sha2::Sha256::new(), size: 0 }
+    }
+
+    /// The number of bytes so far.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// What was written.
+    pub fn finish(self) -> Object {
+        Object { sha256: Sha256(self.hasher.finalize().into()), size: self.size }
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.out.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        self.size += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 

@@ -3,18 +3,19 @@
 #![no_main]
 
 use std::io::Write as _;
+use std::sync::Arc;
 
 use counterfoil::tree::archive::{Archive, unpack_deb};
+use counterfoil::tree::held::Held;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let file = || {
         let mut file = tempfile::tempfile().expect("a temporary file");
         file.write_all(bytes).expect("room");
-        std::io::Seek::rewind(&mut file).expect("a file");
-        file
+        Held::new(file).expect("a file")
     };
-    let _ = unpack_deb(&file(), 1 << 20, std::io::sink());
+    let _ = unpack_deb(&Arc::new(file()), 1 << 20, std::io::sink());
     if let Ok(archive) = Archive::index(file()) {
         for (path, _) in archive.iter() {
             assert!(!path.as_str().split('/').any(|part| part == ".."));

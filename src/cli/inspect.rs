@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -15,6 +16,7 @@ use crate::launch::direct_boot::{DirectBoot, NamedBlobs};
 use crate::launch::record::FirmwareRecord;
 use crate::release::measure::RUNS_NAMED_BLOBS;
 use crate::tree::archive::{Archive, unpack_deb};
+use crate::tree::held::Held;
 
 /// A kernel package unpacks to a few hundred megabytes at most.
 const MAX_PACKAGE: u64 = 4 << 30;
@@ -88,9 +90,10 @@ impl Inspect {
     /// A kernel package, or one of the several that make a kernel: what is in it is judged.
     fn package(&self, ui: &Ui) -> Result<()> {
         let named = || format!("`{}`", self.file.display());
-        let deb = File::open(&self.file).context(Kind::Environment, named)?;
+        let deb = File::open(&self.file).and_then(Held::new).context(Kind::Environment, named)?;
         let data = tempfile::tempfile().context(Kind::Environment, named)?;
-        unpack_deb(&deb, MAX_PACKAGE, &data).context(Kind::Malformed, named)?;
+        unpack_deb(&Arc::new(deb), MAX_PACKAGE, &data).context(Kind::Malformed, named)?;
+        let data = Held::new(data).context(Kind::Environment, named)?;
         let archive = Archive::index(data).context(Kind::Malformed, named)?;
         let find = |wanted: fn(&str) -> bool| {
             let path = archive.iter().map(|(path, _)| path).find(|path| wanted(path.as_str()));

@@ -5,10 +5,7 @@
 
 use std::io::{self, Read, Write};
 
-use sha2::Digest as _;
-
-use crate::digest::Sha256;
-use crate::manifest::lock::Object;
+use crate::digest::{Hashing, Object};
 use crate::manifest::names::GuestPath;
 use crate::tree::{Content, Entry, Node, Tree};
 
@@ -76,7 +73,7 @@ pub enum CpioError {
 /// # Errors
 /// When a file is too large for the format, or reading or writing fails.
 pub fn write(tree: &Tree, out: impl Write) -> Result<Object, CpioError> {
-    let mut out = Hashing { out, hasher: sha2::Sha256::new(), size: 0 };
+    let mut out = Hashing::new(out);
     let mut chunk = vec![0; CHUNK];
     for ((path, node), inode) in tree.iter().filter(|(path, _)| path.as_str() != "/").zip(1_u32..) {
         member(path, node, inode, &mut chunk, &mut out)?;
@@ -112,7 +109,7 @@ fn member(
             Header { mode: header.mode | SYMLINK, size, ..header }
                 .write(out)
                 .and_then(|()| out.write_all(target))
-                .and_then(|()| out.pad())
+                .and_then(|()| pad(out))
                 .map_err(CpioError::Write)
         }
         Entry::File(content) => {
@@ -122,7 +119,7 @@ fn member(
                 .write(out)
                 .map_err(CpioError::Write)?;
             copy(path, content, chunk, out)?;
-            out.pad().map_err(CpioError::Write)
+            pad(out).map_err(CpioError::Write)
         }
     }
 }
@@ -173,38 +170,12 @@ impl Header<'_> {
              {:08x}{:08x}{:08x}{:08x}{name_size:08x}{:08x}{name}\0",
             0, 0, 0, 0, 0, 0
         )?;
-        out.pad()
+        pad(out)
     }
 }
 
-/// Hashes and counts what passes through.
-struct Hashing<W> {
-    out: W,
-    hasher: sha2::Sha256,
-    size: u64,
-}
-
-impl<W: Write> Hashing<W> {
-    /// Zeroes up to a multiple of four bytes.
-    fn pad(&mut self) -> io::Result<()> {
-        let excess = usize::try_from(self.size % 4).unwrap_or(0);
-        if excess == 0 { Ok(()) } else { self.write_all(&[0; 4][excess..]) }
-    }
-
-    fn finish(self) -> Object {
-        Object { sha256: Sha256(self.hasher.finalize().into()), size: self.size }
-    }
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.out.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
-        self.size += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
+/// Zeroes up to a multiple of four bytes.
+fn pad(out: &mut Hashing<impl Write>) -> io::Result<()> {
+    let excess = usize::try_from(out.size() % 4).unwrap_or(0);
+    if excess == 0 { Ok(()) } else { out.write_all(&[0; 4][excess..]) }
 }

@@ -1,13 +1,15 @@
 //! Filling the store: the only step that reaches a network once a lock is there.
 
-use crate::digest::Sha256;
+use std::sync::Arc;
+
+use crate::digest::{Object, Sha256};
 use crate::error::{Error, Kind, Result};
 use crate::input::apt::archive::{self, Trust};
 use crate::input::apt::sources::Sources;
 use crate::input::http::{self, Client, Expected};
 use crate::input::report::Report;
 use crate::input::store::Store;
-use crate::manifest::lock::{Lock, LockedInput, Object};
+use crate::manifest::lock::{Lock, LockedInput};
 use crate::tree::archive::{ArchiveError, unpack_deb, unpack_tar};
 
 /// The largest archive, unpacked, that is taken without a lock that says its size.
@@ -103,8 +105,8 @@ impl Fetcher<'_> {
             }
             self.download(&urls, deb, what)?;
         }
-        let opened = self.store.need(deb, what)?;
-        self.unpack(what, |limit, out| unpack_deb(&opened.file, limit, out))
+        let deb = Arc::new(self.store.need(deb, what)?.held);
+        self.unpack(what, |limit, out| unpack_deb(&deb, limit, out))
     }
 
     /// The archive `tar`, which is in the store, uncompressed, which then is too.
@@ -112,8 +114,8 @@ impl Fetcher<'_> {
     /// # Errors
     /// [`Kind::Malformed`] when it cannot be unpacked.
     pub fn unpack_tar(&self, tar: Object, what: &str) -> Result<Object> {
-        let opened = self.store.need(tar, what)?;
-        self.unpack(what, |limit, out| unpack_tar(&opened.file, limit, out))
+        let tar = self.store.need(tar, what)?.held;
+        self.unpack(what, |limit, out| unpack_tar(&tar, limit, out))
     }
 
     /// What `url` leads to, which must have this digest.

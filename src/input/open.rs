@@ -5,13 +5,15 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::digest::Object;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::store::{self, Store};
-use crate::manifest::lock::{Lock, LockedEntry, LockedInput, Object};
+use crate::manifest::lock::{Lock, LockedEntry, LockedInput};
 use crate::manifest::names::{GuestPath, Name, Owner};
 use crate::manifest::types::{LocalPath, Manifest, Source};
-use crate::tree::archive::{Archive, ArchiveError, FileRange, Member, Range};
+use crate::tree::archive::{Archive, ArchiveError, Member};
 use crate::tree::elf::Libraries;
+use crate::tree::held::{FileRange, Held};
 use crate::tree::{Content, Entry, Node};
 
 /// Opens what a lock names: from beside the manifest where the file is still there, else from the
@@ -94,12 +96,12 @@ impl Opener<'_> {
 
     fn archive(&self, object: Object, what: &str) -> Result<Archive> {
         let opened = self.store.need(object, what)?;
-        Archive::index(opened.file)
+        Archive::index(opened.held)
             .context(Kind::Malformed, || format!("{what}: a damaged archive"))
     }
 
     fn stored(&self, object: Object, what: &str) -> Result<Content> {
-        Ok(content(self.store.need(object, what)?.file, object))
+        Ok(content(self.store.need(object, what)?.held, object))
     }
 
     fn local_path(&self, name: &Name) -> Option<PathBuf> {
@@ -385,10 +387,10 @@ fn better(first: Option<ArchiveError>, second: ArchiveError) -> Option<ArchiveEr
 
 fn checked(path: &Path, object: Object, what: &str) -> Result<Content> {
     let failed = || format!("{what}: failed reading `{}`", path.display());
-    let mut file = File::open(path).context(Kind::Environment, failed)?;
-    let found = store::hash(&mut file).context(Kind::Environment, failed)?;
+    let held = File::open(path).and_then(Held::new).context(Kind::Environment, failed)?;
+    let found = store::digest(held.reader()).context(Kind::Environment, failed)?;
     if found == object {
-        return Ok(content(file, object));
+        return Ok(content(held, object));
     }
     let message = format!(
         "{what}: `{}` has changed since it was locked: expected sha256 {}, found {}",
@@ -404,8 +406,7 @@ fn relock(what: &str) -> String {
     format!("run `counterfoil lock MANIFEST --update {name}` if the change is meant")
 }
 
-fn content(file: File, object: Object) -> Content {
-    let range = Range { offset: 0, size: object.size };
-    let blob = Arc::new(FileRange { file: Arc::new(file), range });
+fn content(held: Held, object: Object) -> Content {
+    let blob = Arc::new(FileRange::whole(held));
     Content { sha256: object.sha256, size: object.size, blob }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
 
+use crate::digest::Object;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::guest;
 use crate::input::apt::archive::{Archive, Search};
@@ -13,8 +14,7 @@ use crate::input::apt::resolve::{self as packages, Request};
 use crate::input::fetch::{self, Fetcher};
 use crate::input::local::{self, Local};
 use crate::manifest::lock::{
-    Lock, LockedArchive, LockedEntry, LockedInput, LockedPackage, LockedTar, LockedUrl, Object,
-    VERSION,
+    Lock, LockedArchive, LockedEntry, LockedInput, LockedPackage, LockedTar, LockedUrl, VERSION,
 };
 use crate::manifest::names::{Name, PackageName, Suite};
 use crate::manifest::types::{Deb, Manifest, Source};

@@ -6,17 +6,16 @@
 //! temporary file, which a later one removes.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
-use sha2::Digest as _;
 use tempfile::NamedTempFile;
 
-use crate::digest::Sha256;
+use crate::digest::{Hashing, Object, Sha256};
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::manifest::lock::Object;
+use crate::tree::held::{FileRange, Held};
 
 /// How much is read at a time.
 const CHUNK: usize = 1 << 18;
@@ -36,8 +35,8 @@ pub struct Store {
 /// An open object whose bytes were checked when it was opened.
 #[derive(Debug)]
 pub struct Opened {
-    /// The file, at its start.
-    pub file: File,
+    /// The file, as it was when its bytes were checked.
+    pub held: Held,
     /// Where it is.
     pub path: PathBuf,
 }
@@ -79,13 +78,13 @@ impl Store {
                     .context(Kind::Environment, || format!("failed opening `{}`", path.display()));
             }
         };
-        let mut opened = Opened { file, path };
-        let found = hash(&mut opened.file)
-            .context(Kind::Environment, || format!("failed reading `{}`", opened.path.display()))?;
+        let failed = || format!("failed reading `{}`", path.display());
+        let held = Held::new(file).context(Kind::Environment, failed)?;
+        let found = digest(held.reader()).context(Kind::Environment, failed)?;
         if found == object {
-            return Ok(Some(opened));
+            return Ok(Some(Opened { held, path }));
         }
-        let _ = fs::remove_file(&opened.path);
+        let _ = fs::remove_file(&path);
         let message = format!(
             "{what}: the store's copy was altered: expected sha256 {} ({} bytes), found {} ({} bytes)",
             object.sha256, object.size, found.sha256, found.size
@@ -100,13 +99,10 @@ impl Store {
     /// # Errors
     /// As [`Store::get`], and [`Kind::CannotDecide`] when it is missing.
     pub fn read(&self, object: Object, what: &str) -> Result<Vec<u8>> {
-        let mut opened = self.need(object, what)?;
-        let mut bytes = Vec::with_capacity(usize::try_from(object.size).unwrap_or(0));
-        opened
-            .file
-            .read_to_end(&mut bytes)
-            .context(Kind::Environment, || format!("failed reading `{}`", opened.path.display()))?;
-        Ok(bytes)
+        let opened = self.need(object, what)?;
+        FileRange::whole(opened.held)
+            .read()
+            .context(Kind::Environment, || format!("failed reading `{}`", opened.path.display()))
     }
 
     /// Opens an object that must be there.
@@ -128,9 +124,9 @@ impl Store {
     /// the disk is full.
     pub fn put_with(&self, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<Object> {
         let mut new = self.temporary()?;
-        let mut out = Hashing { out: new.as_file_mut(), hasher: sha2::Sha256::new(), size: 0 };
+        let mut out = Hashing::new(new.as_file_mut());
         write(&mut out)?;
-        let object = Object { sha256: Sha256(out.hasher.finalize().into()), size: out.size };
+        let object = out.finish();
         self.adopt(new, object).map_err(with_room_hint)?;
         Ok(object)
     }
@@ -240,48 +236,17 @@ pub struct Partial {
     _guard: File,
 }
 
-/// Reads all of `file` and leaves it at its start.
-pub fn hash(file: &mut File) -> io::Result<Object> {
-    let object = digest(&mut *file)?;
-    file.seek(SeekFrom::Start(0))?;
-    Ok(object)
-}
-
 /// What the bytes of `reader` are.
 pub fn digest(mut reader: impl Read) -> io::Result<Object> {
-    let mut hasher = sha2::Sha256::new();
+    let mut out = Hashing::new(io::sink());
     let mut chunk = vec![0; CHUNK];
-    let mut size = 0;
     loop {
         match reader.read(&mut chunk) {
-            Ok(0) => return Ok(Object { sha256: Sha256(hasher.finalize().into()), size }),
-            Ok(count) => {
-                hasher.update(&chunk[..count]);
-                size += count as u64;
-            }
+            Ok(0) => return Ok(out.finish()),
+            Ok(count) => out.write_all(&chunk[..count])?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
-    }
-}
-
-/// Hashes and counts what passes through.
-struct Hashing<W> {
-    out: W,
-    hasher: sha2::Sha256,
-    size: u64,
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.out.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
-        self.size += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Sha256;
+use crate::digest::{Object, Sha256};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::manifest::Manifest;
 use crate::manifest::names::{GuestPath, Line, Name, Suite};
@@ -36,16 +36,6 @@ pub struct Lock {
     pub sources: BTreeMap<Name, Sha256>,
     /// What each input resolved to.
     pub inputs: BTreeMap<Name, LockedInput>,
-}
-
-/// Some bytes by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Object {
-    /// Their SHA-256.
-    pub sha256: Sha256,
-    /// Their length in bytes.
-    pub size: u64,
 }
 
 /// A suite's release file as it was when locked.

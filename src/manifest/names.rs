@@ -156,6 +156,11 @@ impl Suite {
 }
 
 impl GuestPath {
+    /// The guest's root directory.
+    pub fn root() -> Self {
+        Self("/".to_owned())
+    }
+
     /// The path without its leading slash, as archives write it; empty for the root.
     pub fn relative(&self) -> &str {
         &self.0[1..]
@@ -165,6 +170,22 @@ impl GuestPath {
     pub fn parent(&self) -> Option<Self> {
         let at = self.0.rfind('/').filter(|_| self.0 != "/")?;
         Some(Self(self.0[..at.max(1)].to_owned()))
+    }
+
+    /// Where `target` leads from this directory, as a symbolic link's target does: absolute or
+    /// relative, `.` and `..` walked, `..` at the root staying there (path_resolution(7)). `None`
+    /// when the result is no path.
+    pub fn walk(&self, target: &str) -> Option<Self> {
+        let base = if target.starts_with('/') { "/" } else { self.as_str() };
+        let mut parts: Vec<&str> = base.split('/').filter(|part| !part.is_empty()).collect();
+        for part in target.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => drop(parts.pop()),
+                part => parts.push(part),
+            }
+        }
+        format!("/{}", parts.join("/")).parse().ok()
     }
 
     /// This path with `tail`, a relative normalised path, below it.
@@ -347,6 +368,10 @@ mod tests {
         assert_eq!("/usr".parse::<GuestPath>().unwrap().parent().unwrap().as_str(), "/");
         assert_eq!("/".parse::<GuestPath>().unwrap().parent(), None);
         assert!(path.join("../x").is_err());
+        let walk = |target| path.walk(target).unwrap().to_string();
+        assert_eq!(walk("../lib/./y"), "/usr/bin/lib/y");
+        assert_eq!(walk("../../../../../etc"), "/etc");
+        assert_eq!(walk("/a//b/../c"), "/a/c");
     }
 
     #[test]

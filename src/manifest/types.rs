@@ -193,7 +193,7 @@ pub struct Init {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<Variable, Line>,
     /// Its working directory.
-    #[serde(default = "root")]
+    #[serde(default = "GuestPath::root")]
     pub workdir: GuestPath,
     /// Who it runs as.
     #[serde(default = "nobody")]
@@ -326,11 +326,6 @@ impl Manifest {
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
-}
-
-fn root() -> GuestPath {
-    #[allow(clippy::unwrap_used)] // "/" is a path
-    "/".parse().unwrap()
 }
 
 fn guest() -> Name {

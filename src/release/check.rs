@@ -45,7 +45,7 @@ pub fn again(
     let copied = Store::open(&other_store)?;
     for (what, object) in lock.objects() {
         if let Some(opened) = store.get(object, &what)? {
-            copied.put(opened.file, &what)?;
+            copied.put(opened.held.reader(), &what)?;
         }
     }
     report.end();

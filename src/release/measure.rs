@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::digest::Object;
 use crate::error::{Error, Kind, Result};
 use crate::image::cpio;
 use crate::launch::direct_boot::NamedBlobs as Found;
 use crate::launch::record::{Blob, Boot, FirmwareRecord, Inputs, RecordError};
 use crate::launch::{Cpu, Policy, Profile, Record, Set, SevFeatures};
-use crate::manifest::lock::Object;
 use crate::manifest::types::{Launch, Manifest, NamedBlobs};
 use crate::release::assemble::Assembled;
 

@@ -3,13 +3,13 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use crate::digest::Object;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::store;
 use crate::launch::Record;
 use crate::launch::record::{Blob, RecordError};
 use crate::manifest::Manifest;
 use crate::manifest::load::Loaded;
-use crate::manifest::lock::Object;
 use crate::release::layout;
 
 /// A release directory whose launch record holds together.
@@ -70,8 +70,8 @@ impl Release {
     fn check(&self, name: &str, expected: Blob) -> Result<()> {
         let path = self.path(name);
         let failed = || format!("failed reading `{}`", path.display());
-        let mut file = File::open(&path).context(Kind::CannotDecide, failed)?;
-        let found = store::hash(&mut file).context(Kind::Environment, failed)?;
+        let file = File::open(&path).context(Kind::CannotDecide, failed)?;
+        let found = store::digest(file).context(Kind::Environment, failed)?;
         if found == (Object { sha256: expected.sha256, size: expected.size }) {
             return Ok(());
         }

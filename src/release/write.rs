@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use crate::digest::Object;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::image::cpio::{self, CpioError};
 use crate::input::report::Report;
 use crate::launch::Record;
-use crate::manifest::lock::Object;
 use crate::manifest::{Lock, Manifest};
 use crate::release::assemble::Assembled;
 use crate::release::inventory::Inventory;

@@ -5,9 +5,7 @@
 //! when they are asked for.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::FileExt as _;
+use std::io::{self, Read, Seek as _, Write};
 use std::sync::Arc;
 
 use object::read::ReadCache;
@@ -15,7 +13,8 @@ use object::read::archive::ArchiveFile;
 use tar::EntryType;
 
 use crate::manifest::names::GuestPath;
-use crate::tree::Blob;
+use crate::tree::Blob as _;
+use crate::tree::held::{FileRange, Held, Range};
 
 /// How many symbolic links a path may lead through, as in the kernel (path_resolution(7)).
 const MAX_LINKS: usize = 40;
@@ -94,15 +93,6 @@ pub enum Member {
     Other(&'static str),
 }
 
-/// Where bytes are in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Range {
-    /// First byte.
-    pub offset: u64,
-    /// Number of bytes.
-    pub size: u64,
-}
-
 /// A member and its permission bits.
 #[derive(Clone, Debug)]
 pub struct Indexed {
@@ -115,17 +105,8 @@ pub struct Indexed {
 /// An uncompressed tar archive and the index of its paths.
 #[derive(Clone, Debug)]
 pub struct Archive {
-    file: Arc<File>,
+    file: Arc<Held>,
     members: BTreeMap<GuestPath, Indexed>,
-}
-
-/// Bytes in an open file.
-#[derive(Clone, Debug)]
-pub struct FileRange {
-    /// The file.
-    pub file: Arc<File>,
-    /// Which of its bytes.
-    pub range: Range,
 }
 
 impl Archive {
@@ -133,11 +114,12 @@ impl Archive {
     ///
     /// # Errors
     /// When it is not one, or holds a path that no honest package holds.
-    pub fn index(file: File) -> Result<Self, ArchiveError> {
-        let length = file.metadata()?.len();
-        let file = Arc::new(file);
+    pub fn index(held: Held) -> Result<Self, ArchiveError> {
+        let length = held.size();
+        let file = Arc::new(held);
         let mut members = BTreeMap::new();
-        let mut reader = tar::Archive::new(&*file);
+        file.file().rewind()?;
+        let mut reader = tar::Archive::new(file.file());
         for entry in reader.entries_with_seek()? {
             let entry = entry?;
             let Some(path) = normal_path(&entry.path_bytes())? else { continue };
@@ -252,47 +234,13 @@ impl Archive {
     }
 }
 
-impl FileRange {
-    /// All of the bytes.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    pub fn read(&self) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; usize::try_from(self.range.size).map_err(io::Error::other)?];
-        self.file.read_exact_at(&mut bytes, self.range.offset)?;
-        Ok(bytes)
-    }
-}
-
-impl Blob for FileRange {
-    fn open(&self) -> io::Result<Box<dyn Read + '_>> {
-        Ok(Box::new(RangeReader { file: &self.file, at: self.range.offset, left: self.range.size }))
-    }
-}
-
-struct RangeReader<'a> {
-    file: &'a File,
-    at: u64,
-    left: u64,
-}
-
-impl Read for RangeReader<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let wanted = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        let count = self.file.read_at(&mut buffer[..wanted], self.at)?;
-        self.at += count as u64;
-        self.left -= count as u64;
-        Ok(count)
-    }
-}
-
 /// Writes the uncompressed `data.tar` of the package in `deb` to `out` (deb(5)).
 ///
 /// # Errors
 /// When it is not a package, or unpacks to more than `limit` bytes.
-pub fn unpack_deb(deb: &File, limit: u64, out: impl Write) -> Result<(), ArchiveError> {
+pub fn unpack_deb(deb: &Arc<Held>, limit: u64, out: impl Write) -> Result<(), ArchiveError> {
     let not_deb = |error: object::Error| ArchiveError::NotDeb(error.to_string());
-    let cache = ReadCache::new(deb);
+    let cache = ReadCache::new(deb.file());
     let archive = ArchiveFile::parse(&cache).map_err(not_deb)?;
     let mut members = Vec::new();
     for member in archive.members() {
@@ -308,11 +256,10 @@ pub fn unpack_deb(deb: &File, limit: u64, out: impl Write) -> Result<(), Archive
     let Some((name, range)) = members.iter().find(|(name, _)| name.starts_with("data.tar")) else {
         return Err(ArchiveError::NotDeb("it has no member `data.tar`".to_owned()));
     };
-    let length = deb.metadata()?.len();
-    if range.offset.saturating_add(range.size) > length {
+    if range.offset.saturating_add(range.size) > deb.size() {
         return Err(ArchiveError::NotDeb(format!("it is cut short inside `{name}`")));
     }
-    decompress(RangeReader { file: deb, at: range.offset, left: range.size }, name, limit, out)
+    decompress(FileRange { file: deb.clone(), range: *range }.open()?, name, limit, out)
 }
 
 /// Writes what `reader` holds, uncompressed, to `out`. The compression is told by the first bytes.
@@ -365,27 +312,15 @@ fn link_target<R: Read>(entry: &tar::Entry<'_, R>) -> Result<String, ArchiveErro
         .map_err(|error| ArchiveError::Path(String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
-/// Where the link at `at` leads. `..` at the root stays there, as in the kernel; `None` when the
-/// result is no path.
+/// Where the link at `at` leads.
 fn follow(at: &GuestPath, target: &str) -> Option<GuestPath> {
-    let parent = at.parent()?;
-    let base = if target.starts_with('/') { "/" } else { parent.as_str() };
-    let mut parts: Vec<&str> = base.split('/').filter(|part| !part.is_empty()).collect();
-    for part in target.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/")).parse().ok()
+    at.parent()?.walk(target)
 }
 
-/// Copies the archive in `reader` to `out` uncompressed, as [`decompress`], from its start.
+/// Copies a tar archive to `out` uncompressed, as [`decompress`].
 ///
 /// # Errors
 /// As [`decompress`].
-pub fn unpack_tar(mut file: &File, limit: u64, out: impl Write) -> Result<(), ArchiveError> {
-    file.rewind()?;
-    decompress(file, "archive.tar", limit, out)
+pub fn unpack_tar(held: &Held, limit: u64, out: impl Write) -> Result<(), ArchiveError> {
+    decompress(held.reader(), "archive.tar", limit, out)
 }

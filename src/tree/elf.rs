@@ -183,21 +183,8 @@ fn search(
     roots: &BTreeMap<GuestPath, Vec<u8>>,
 ) -> Option<(GuestPath, Vec<u8>)> {
     directories.iter().map(String::as_str).chain(DEFAULT_DIRECTORIES).find_map(|directory| {
-        let path: GuestPath = normal(&format!("{directory}/{library}"))?;
+        let path = GuestPath::root().walk(&format!("{directory}/{library}"))?;
         let bytes = roots.get(&path).cloned().or_else(|| from.file(&path))?;
         Some((path, bytes))
     })
-}
-
-/// `/usr/lib/../lib64/x` as the kernel would walk it where no links are in the way.
-fn normal(text: &str) -> Option<GuestPath> {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in text.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/")).parse().ok()
 }

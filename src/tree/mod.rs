@@ -5,6 +5,7 @@
 
 pub mod archive;
 pub mod elf;
+pub mod held;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -123,11 +124,7 @@ const IMPLIED_MODE: u16 = 0o755;
 
 impl Default for Tree {
     fn default() -> Self {
-        let mut nodes = BTreeMap::new();
-        if let Ok(root) = "/".parse() {
-            nodes.insert(root, implied());
-        }
-        Self { nodes }
+        Self { nodes: BTreeMap::from([(GuestPath::root(), implied())]) }
     }
 }
 

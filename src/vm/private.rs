@@ -105,7 +105,7 @@ pub fn root(tools: &Path, resolver: &Resolver<'_>) -> Result<PathBuf> {
     for package in packages {
         let what = format!("package `{}`", package.package);
         let opened = resolver.fetcher.store.need(package.data, &what)?;
-        let archive = Archive::index(opened.file).context(Kind::Malformed, || what)?;
+        let archive = Archive::index(opened.held).context(Kind::Malformed, || what)?;
         for (path, indexed) in archive.iter().filter(|(path, _)| is_wanted(path)) {
             unpack(&archive, path, &indexed.member, indexed.mode, &new)
                 .context(Kind::Environment, failed)?;
