@@ -49,6 +49,7 @@ pub(super) struct Lock {
 
 /// Where packages come from.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Where packages come from")]
 pub(super) struct Origin {
     /// A Debian mirror to use instead of this machine's apt configuration; may be given again.
     /// The environment variable COUNTERFOIL_MIRROR does the same.

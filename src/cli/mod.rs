@@ -44,8 +44,9 @@ pub struct Cli {
 
 /// What every command understands.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
 struct Global {
-    /// How results are printed.
+    /// How results are printed: `text` for people, `json` for programs.
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     format: Format,
     /// Say only what went wrong.
@@ -64,9 +65,7 @@ struct Global {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// For people.
     Text,
-    /// For programs.
     Json,
 }
 
