@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use clap::Args;
 use clap_complete::Shell;
 
-use crate::error::{Context as _, Kind, Result};
+use crate::error::{Context as _, Error, Kind, Result};
 
 /// Print shell completions to standard output.
 #[derive(Debug, Args)]
@@ -17,10 +17,15 @@ pub(super) struct Completions {
     shell: Shell,
 }
 
-/// Print the manual page to standard output.
+/// Print a manual page to standard output.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  counterfoil man > counterfoil.1 && man ./counterfoil.1")]
-pub(super) struct Man {}
+#[command(
+    after_help = "Examples:\n  counterfoil man > counterfoil.1 && man ./counterfoil.1\n  counterfoil man build | man -l -"
+)]
+pub(super) struct Man {
+    /// The command whose page is wanted; the whole program's unless said.
+    command: Option<String>,
+}
 
 impl Completions {
     pub(super) fn run(self, mut command: clap::Command) -> Result<()> {
@@ -34,7 +39,14 @@ impl Completions {
 }
 
 impl Man {
-    pub(super) fn run(self, command: clap::Command) -> Result<()> {
+    pub(super) fn run(self, mut command: clap::Command) -> Result<()> {
+        command.build();
+        if let Some(name) = &self.command {
+            command = command.find_subcommand(name).cloned().ok_or_else(|| {
+                Error::new(Kind::Usage, format!("there is no command `{name}`"))
+                    .hint("`counterfoil --help` lists them")
+            })?;
+        }
         let mut page = Vec::new();
         clap_mangen::Man::new(command)
             .render(&mut page)
