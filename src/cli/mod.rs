@@ -9,14 +9,12 @@ mod settings;
 mod shell;
 mod ui;
 
-use std::error::Error as _;
-use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 use settings::Settings;
 use ui::Ui;
 
@@ -102,7 +100,6 @@ pub fn main() -> ExitCode {
     let settings = Settings::new(&cli.global);
     match cli.command.run(&ui, &settings) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             ui.failure(&error);
             ExitCode::from(error.kind().exit_code())
@@ -125,6 +122,17 @@ impl Command {
 }
 
 impl Kind {
+    /// The name of this answer, for programs.
+    fn code(self) -> &'static str {
+        match self {
+            Self::Environment => "environment",
+            Self::Usage => "usage",
+            Self::Rejected => "rejected",
+            Self::CannotDecide => "cannot-decide",
+            Self::Malformed => "malformed",
+        }
+    }
+
     /// The exit code of this answer.
     fn exit_code(self) -> u8 {
         match self {
@@ -135,17 +143,4 @@ impl Kind {
             Self::Malformed => 30,
         }
     }
-}
-
-/// Whoever read our output has enough of it.
-fn is_broken_pipe(error: &Error) -> bool {
-    let mut next = error.source();
-    while let Some(cause) = next {
-        if cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
-        {
-            return true;
-        }
-        next = cause.source();
-    }
-    false
 }

@@ -5,7 +5,7 @@
 //! - Progress is drawn only on a terminal, and is gone when the work is done.
 //! - Messages begin in lower case and have no full stop; literals stand in backticks.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::error::Error as _;
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -25,6 +25,8 @@ pub(super) struct Ui {
     color_err: bool,
     terminal: bool,
     bar: RefCell<Option<ProgressBar>>,
+    /// Whether there was an answer on standard output.
+    answered: Cell<bool>,
 }
 
 /// SGR parameters (ECMA-48 8.3.117).
@@ -55,6 +57,7 @@ impl Ui {
             color_err: color(terminal),
             terminal,
             bar: RefCell::new(None),
+            answered: Cell::new(false),
         }
     }
 
@@ -64,10 +67,16 @@ impl Ui {
 
     /// Prints the answer.
     pub(super) fn answer(&self, text: &str) -> Result<()> {
+        self.answered.set(true);
         let mut out = io::stdout().lock();
         out.write_all(text.as_bytes())
             .and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") })
             .and_then(|()| out.flush())
+            .or_else(|error| match error.kind() {
+                // Whoever read our output has enough of it; the exit code is still ours to give.
+                io::ErrorKind::BrokenPipe => Ok(()),
+                _ => Err(error),
+            })
             .context(Kind::Environment, || "failed writing to standard output".to_owned())
     }
 
@@ -104,14 +113,24 @@ impl Ui {
 
     pub(super) fn failure(&self, error: &Error) {
         self.clear();
-        self.say(Style::Red, "error", &error.to_string());
+        let mut causes = Vec::new();
         let mut next = error.source();
         while let Some(cause) = next {
-            self.say(Style::Dim, "  because", &cause.to_string());
+            causes.push(cause.to_string());
             next = cause.source();
         }
+        if self.is_json() && !self.answered.get() {
+            let (kind, message, hints) = (error.kind().code(), error.to_string(), error.hints());
+            let _ = self.json(&serde_json::json!({
+                "error": { "kind": kind, "message": message, "causes": causes, "hints": hints },
+            }));
+        }
+        self.say(Style::Red, "error", &printable(&error.to_string()));
+        for cause in causes {
+            self.say(Style::Dim, "  because", &printable(&cause));
+        }
         for hint in error.hints() {
-            self.say(Style::Cyan, "hint", hint);
+            self.say(Style::Cyan, "hint", &printable(hint));
         }
     }
 
@@ -180,6 +199,13 @@ impl Report for Ui {
     fn warn(&self, text: &str) {
         self.say(Style::Yellow, "warning", text);
     }
+}
+
+/// Names out of hostile files must not steer the terminal.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() && c != '\n' && c != '\t' { char::REPLACEMENT_CHARACTER } else { c })
+        .collect()
 }
 
 fn paint(color: bool, style: Style, text: &str) -> String {

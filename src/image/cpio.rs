@@ -29,6 +29,9 @@ const SYMLINK: u32 = 0o120_000;
 /// The last member's name.
 const TRAILER: &str = "TRAILER!!!";
 
+/// The kernel's PATH_MAX, less the NUL.
+const MAX_TARGET: usize = 4095;
+
 /// Bytes copied at a time: more than a buffered writer holds, so that they are not copied twice.
 const CHUNK: usize = 1 << 18;
 
@@ -44,6 +47,14 @@ pub enum CpioError {
         path: GuestPath,
         /// Its size.
         size: u64,
+    },
+    /// The kernel takes it for the archive's end, or leaves it out (Linux `init/initramfs.c`).
+    #[error("`{path}`: {reason}; the kernel would leave it out of the guest")]
+    Dropped {
+        /// The path.
+        path: GuestPath,
+        /// Why.
+        reason: &'static str,
     },
     /// The contents were not as long as the tree says.
     #[error("`{path}` ended after {read} of {size} bytes; it changed while it was read")]
@@ -90,6 +101,9 @@ fn member(
     chunk: &mut [u8],
     out: &mut Hashing<impl Write>,
 ) -> Result<(), CpioError> {
+    if path.relative() == TRAILER {
+        return Err(CpioError::Dropped { path: path.clone(), reason: "the name marks the archive's end" });
+    }
     let header = Header {
         name: path.relative(),
         inode,
@@ -105,6 +119,10 @@ fn member(
             .map_err(CpioError::Write),
         Entry::Symlink(target) => {
             let target = target.as_str().as_bytes();
+            if target.is_empty() || target.len() > MAX_TARGET {
+                let reason = "the link's target is empty or longer than 4095 bytes";
+                return Err(CpioError::Dropped { path: path.clone(), reason });
+            }
             let size = u32::try_from(target.len()).unwrap_or(u32::MAX);
             Header { mode: header.mode | SYMLINK, size, ..header }
                 .write(out)

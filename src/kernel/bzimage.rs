@@ -1,5 +1,9 @@
 //! The header of an x86 Linux kernel image (Linux `Documentation/arch/x86/boot.rst`).
 
+/// Offset of `setup_sects`: sectors of 512 bytes after the first; 0 means 4.
+const SETUP_SECTORS: usize = 0x1f1;
+/// Offset of `syssize`: the rest in units of 16 bytes.
+const SYSTEM_SIZE: usize = 0x1f4;
 /// Offset of `boot_flag`, which is 0xaa55.
 const BOOT_FLAG: usize = 0x1fe;
 /// Offset of `header`, which is "HdrS".
@@ -23,6 +27,14 @@ pub enum BzImageError {
     /// Not a bzImage at all.
     #[error("not an x86 Linux kernel image: {0}")]
     NotBzImage(&'static str),
+    /// Less than the header announces.
+    #[error("the kernel image is cut short: it should have {expected} bytes at least, it has {found}")]
+    Short {
+        /// What the header announces.
+        expected: u64,
+        /// The image's length.
+        found: u64,
+    },
     /// A boot protocol from before 64-bit entry.
     #[error("boot protocol {}.{:02} is too old; a confidential guest needs 2.12", .0 >> 8, .0 & 0xff)]
     Protocol(u16),
@@ -63,6 +75,15 @@ impl BzImage {
         let high = bytes.get(LOAD_FLAGS).is_some_and(|flags| flags & 1 == 1);
         if !long || !high {
             return Err(BzImageError::NotLong);
+        }
+        let sectors = match bytes.get(SETUP_SECTORS) {
+            Some(0) | None => 4,
+            Some(sectors) => u64::from(*sectors),
+        };
+        let size = bytes.get(SYSTEM_SIZE..SYSTEM_SIZE + 4).and_then(|b| b.try_into().ok());
+        let expected = (sectors + 1) * 512 + size.map_or(0, |b| u64::from(u32::from_le_bytes(b)) * 16);
+        if expected > bytes.len() as u64 {
+            return Err(BzImageError::Short { expected, found: bytes.len() as u64 });
         }
         let version = u16_at(KERNEL_VERSION)
             .filter(|pointer| *pointer != 0)

@@ -112,6 +112,8 @@ pub const RULES: [Rule; 20] = {
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     options: BTreeMap<String, String>,
+    /// The version in the comment that Kconfig puts on top.
+    version: Option<String>,
 }
 
 /// One rule and how the kernel does on it.
@@ -146,7 +148,19 @@ impl Config {
             .filter_map(|line| line.strip_prefix("CONFIG_")?.split_once('='))
             .map(|(option, value)| (option.to_owned(), value.trim_matches('"').to_owned()))
             .collect();
-        (!options.is_empty()).then_some(Self { options })
+        let version = text
+            .lines()
+            .take(8)
+            .find_map(|line| line.strip_prefix("# Linux/x86 ")?.strip_suffix(" Kernel Configuration"))
+            .map(str::to_owned);
+        (!options.is_empty()).then_some(Self { options, version })
+    }
+
+    /// Whether it can be the configuration of this kernel release, as far as it says whose it is.
+    pub fn can_be_of(&self, release: &str) -> bool {
+        self.version.as_ref().is_none_or(|version| {
+            release.strip_prefix(version.as_str()).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
+        })
     }
 
     /// How `option`, without `CONFIG_`, is set.
@@ -177,5 +191,9 @@ mod tests {
         assert!(fatal.contains(&"SEV_GUEST") && fatal.contains(&"TSM_REPORTS"));
         assert!(!fatal.contains(&"AMD_MEM_ENCRYPT"));
         assert!(Config::parse("MZ\0\0").is_none());
+        let named = "# Linux/x86 6.12.10 Kernel Configuration\nCONFIG_A=y\n";
+        let config = Config::parse(named).unwrap();
+        assert!(config.can_be_of("6.12.10+deb13-cloud-amd64"));
+        assert!(!config.can_be_of("6.12.107+deb13-cloud-amd64") && !config.can_be_of("6.1.0"));
     }
 }

@@ -1,22 +1,31 @@
 //! From a file to a checked manifest: the kernel's recipe written out, every reference resolved.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::manifest::names::{Cmdline, GuestPath, Line, ModuleRequest, Name};
+use crate::input::http::without_credentials;
+use crate::manifest::names::{Cmdline, GuestPath, Line, ModuleRequest, Name, NameError};
 use crate::manifest::types::{
-    FileRule, Firmware, Init, Kernel, Launch, Manifest, Run, Source, VERSION,
+    FileRule, Firmware, Init, Kernel, Launch, Manifest, Run, Source, Tar, VERSION,
 };
-use crate::manifest::yaml::{At, Document};
+use crate::manifest::yaml::{At, Document, Position};
 
 /// The largest manifest read, in bytes; a sane one is a few kilobytes.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// The most vCPUs a digest is computed for; QEMU's q35 machine ends at 4096, KVM's guests earlier.
 const MAX_VCPUS: u32 = 4096;
+
+/// The least memory that the firmware runs in, in MiB.
+pub const LEAST_MEMORY: u32 = 128;
+
+/// Where PID 1 mounts file systems.
+const MOUNTED: [&str; 5] = ["/dev", "/proc", "/run", "/sys", "/tmp"];
 
 /// A checked manifest and the directory that its local paths are relative to.
 #[derive(Debug)]
@@ -39,13 +48,13 @@ struct Written {
     inputs: BTreeMap<Name, At<Source>>,
     firmware: Firmware,
     kernel: At<WrittenKernel>,
-    cmdline: Cmdline,
+    cmdline: At<Cmdline>,
     #[serde(default)]
     files: Vec<At<FileRule>>,
     init: At<Init>,
     launch: Launch,
-    #[serde(default)]
-    run: Run,
+    #[serde(default = "no_run")]
+    run: At<Run>,
 }
 
 /// Either `recipe` (with more modules, perhaps) or the kernel itself.
@@ -89,14 +98,14 @@ impl Loaded {
 }
 
 fn read_text(path: &Path) -> Result<String> {
-    let metadata = std::fs::metadata(path)
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
         .context(Kind::Environment, || format!("failed reading `{}`", path.display()))?;
-    if metadata.len() > MAX_BYTES {
+    if bytes.len() as u64 > MAX_BYTES {
         let message = format!("`{}` is larger than {MAX_BYTES} bytes", path.display());
         return Err(Error::new(Kind::Malformed, message).hint("is this a manifest?"));
     }
-    let bytes = std::fs::read(path)
-        .context(Kind::Environment, || format!("failed reading `{}`", path.display()))?;
     String::from_utf8(bytes)
         .context(Kind::Malformed, || format!("`{}` is not UTF-8", path.display()))
 }
@@ -127,17 +136,19 @@ fn check(document: Document<'_>, written: Written, directory: &Path) -> Result<M
     }
     check_init(document, &written.init)?;
     check_launch(document, &written.launch)?;
+    check_cmdline(document, &written.cmdline)?;
+    check_run(document, &written.run)?;
     Ok(Manifest {
         version: VERSION,
         name: written.name,
         inputs,
         firmware: written.firmware,
         kernel,
-        cmdline: written.cmdline,
+        cmdline: written.cmdline.value,
         files: written.files.into_iter().map(|rule| rule.value).collect(),
         init: written.init.value,
         launch: written.launch,
-        run: written.run,
+        run: written.run.value,
     })
 }
 
@@ -153,6 +164,17 @@ fn check_source(document: Document<'_>, name: &Name, source: &At<Source>) -> Res
     let wrong = |message: &str| {
         Err(document.error_at(source.position, format!("input `{name}`: {message}")))
     };
+    if name.as_str() == "init" {
+        return wrong("the name `init` is PID 1's; choose another");
+    }
+    let url = match &source.value {
+        Source::Url(url) => Some(&url.url),
+        Source::Tar(tar) => tar.url.as_ref(),
+        _ => None,
+    };
+    if url.is_some_and(|url| without_credentials(url.as_str()) != url.as_str()) {
+        return wrong("the URL holds a user or password, which everybody would read in the release");
+    }
     match &source.value {
         Source::Deb(deb) if deb.packages.is_empty() => {
             wrong("`packages` is empty; name at least one")
@@ -191,7 +213,8 @@ fn kernel(
         }
         (Some(recipe), None) if kernel.image.is_none() && kernel.config.is_none() => {
             let path = directory.join(recipe.value.as_str());
-            let mut resolved = read_recipe(&path, inputs).map_err(|error| {
+            let beside = Path::new(recipe.value.as_str()).parent().unwrap_or(Path::new(""));
+            let mut resolved = read_recipe(&path, beside, inputs).map_err(|error| {
                 error.context(format!("the kernel's recipe `{}`", path.display()))
             })?;
             resolved.modules.extend(kernel.modules);
@@ -204,7 +227,12 @@ fn kernel(
     }
 }
 
-fn read_recipe(path: &Path, inputs: &mut BTreeMap<Name, Source>) -> Result<Kernel> {
+/// Reads the recipe at `path`, whose directory is `beside` as seen from the manifest.
+fn read_recipe(
+    path: &Path,
+    beside: &Path,
+    inputs: &mut BTreeMap<Name, Source>,
+) -> Result<Kernel> {
     let name = path.display().to_string();
     let text = read_text(path)?;
     let document = Document { name: &name, text: &text };
@@ -213,13 +241,58 @@ fn read_recipe(path: &Path, inputs: &mut BTreeMap<Name, Source>) -> Result<Kerne
     for (name, source) in recipe.inputs {
         check_source(document, &name, &source)?;
         let position = source.position;
-        if inputs.insert(name.clone(), source.value).is_some() {
+        let source = moved(source.value, beside)
+            .context(Kind::Malformed, || format!("input `{name}` of `{}`", path.display()))?;
+        if inputs.insert(name.clone(), source).is_some() {
             let message = format!("the manifest has an input `{name}` of its own");
             return Err(document.error_at(position, message).hint("rename the manifest's"));
         }
     }
     References { document, inputs }.resolve_kernel(&recipe.kernel)?;
     Ok(recipe.kernel)
+}
+
+/// A recipe's local paths are relative to the recipe; a manifest's inputs, to the manifest.
+fn moved(source: Source, beside: &Path) -> Result<Source, NameError> {
+    let move_path = |path: Line| beside.join(path.as_str()).display().to_string().parse();
+    Ok(match source {
+        Source::File(path) => Source::File(move_path(path)?),
+        Source::Dir(path) => Source::Dir(move_path(path)?),
+        Source::Tar(Tar { file: Some(path), url, sha256 }) => {
+            Source::Tar(Tar { file: Some(move_path(path)?), url, sha256 })
+        }
+        other => other,
+    })
+}
+
+/// What the manifest leaves out.
+fn no_run() -> At<Run> {
+    At { value: Run::default(), position: Position::default() }
+}
+
+/// What would put something else in PID 1's place: measured, and still not what anybody reads.
+fn check_cmdline(document: Document<'_>, cmdline: &At<Cmdline>) -> Result<()> {
+    let words = ["rdinit=", "init=", "initrd="];
+    let found = |word: &&str| words.iter().any(|start| word.starts_with(start));
+    match cmdline.value.as_str().split(' ').find(found) {
+        Some(word) => Err(document
+            .error_at(cmdline.position, format!("`{word}` puts something else in PID 1's place"))
+            .hint("the guest's program is said under `init.exec`")),
+        None => Ok(()),
+    }
+}
+
+fn check_run(document: Document<'_>, run: &At<Run>) -> Result<()> {
+    let Run { memory, ports } = &run.value;
+    if memory.is_some_and(|memory| memory < LEAST_MEMORY) {
+        let message = format!("a guest needs {LEAST_MEMORY} MiB of memory at least");
+        return Err(document.error_at(run.position, message));
+    }
+    let unique: BTreeSet<_> = ports.iter().collect();
+    if unique.len() != ports.len() || ports.contains(&0) {
+        return Err(document.error_at(run.position, "`ports` are from 1 to 65535, each once"));
+    }
+    Ok(())
 }
 
 struct References<'a> {
@@ -267,6 +340,16 @@ fn check_rule(document: Document<'_>, rule: &At<FileRule>) -> Result<()> {
     if (source.is_some() || *libraries) && from.is_none() {
         return wrong("`source` and `libraries` need `from`");
     }
+    let mounted = |path: &&At<GuestPath>| {
+        let text = path.value.as_str();
+        MOUNTED.iter().any(|mount| text.strip_prefix(mount).is_some_and(|rest| rest.starts_with('/')))
+    };
+    if let Some(path) = path.iter().chain(paths).find(mounted) {
+        return Err(document.error_at(
+            path.position,
+            format!("PID 1 mounts a file system over `{}`'s directory; it would not be seen", path.value),
+        ));
+    }
     if mode.is_some() && symlink.is_some() {
         return wrong("a symbolic link has no `mode` of its own");
     }
@@ -292,6 +375,16 @@ fn check_launch(document: Document<'_>, launch: &Launch) -> Result<()> {
             launch.vcpus.position,
             "`vcpus`, `cpus` and `features` each need at least one value",
         ));
+    }
+    // Bit 17 of the guest policy is reserved and must be one (SNP ABI, 56860, section 4.3).
+    if launch.policy.0 & 1 << 17 == 0 {
+        let message = format!("the guest policy {} lacks bit 17, without which no guest starts", launch.policy);
+        return Err(document.error_at(launch.vcpus.position, message).hint("QEMU's default is 0x30000"));
+    }
+    // Bit 0 of SEV_FEATURES is SNP_ACTIVE (AMD APM 24593, table B-4).
+    if let Some(features) = launch.features.iter().find(|features| features.0 & 1 == 0) {
+        let message = format!("the features {features} lack bit 0, SNP_ACTIVE: that is no SNP guest");
+        return Err(document.error_at(launch.vcpus.position, message));
     }
     match launch.vcpus.value.iter().find(|count| !(1..=MAX_VCPUS).contains(*count)) {
         Some(count) => Err(document.error_at(

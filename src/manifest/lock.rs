@@ -150,9 +150,14 @@ pub struct LockedTar {
 }
 
 impl Lock {
-    /// Where the lock of the manifest at `manifest` stands: `NAME.lock.yaml` beside `NAME.yaml`.
+    /// Where the lock of the manifest at `manifest` stands: `NAME.lock.yaml` beside `NAME.yaml`, and
+    /// in a release `lock.yaml` beside `manifest.yaml`.
     pub fn path_for(manifest: &Path) -> PathBuf {
-        manifest.with_extension("lock.yaml")
+        let released = manifest.with_file_name("lock.yaml");
+        match manifest.file_name().is_some_and(|name| name == "manifest.yaml") && released.is_file() {
+            true => released,
+            false => manifest.with_extension("lock.yaml"),
+        }
     }
 
     /// Reads the lock at `path`, or `None` if there is none.
@@ -184,8 +189,7 @@ impl Lock {
 
     /// The lock's text: one spelling for one lock.
     pub fn canonical(&self) -> String {
-        // Every field is a string, number, list or map with string keys: JSON can hold it.
-        let body = emit(self).unwrap_or_default();
+        let body = emit(self);
         format!(
             "# Written by `counterfoil lock`. Do not edit: a build checks it against the manifest.\n{body}"
         )

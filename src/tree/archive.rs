@@ -152,6 +152,16 @@ impl Archive {
                 return Err(ArchiveError::Twice(path));
             }
         }
+        // Many archives hold files without the directories above them.
+        let mut implied: Vec<_> = members.keys().filter_map(GuestPath::parent).collect();
+        while let Some(path) = implied.pop() {
+            if !members.contains_key(&path) {
+                implied.extend(path.parent());
+                members.insert(path, Indexed { member: Member::Directory, mode: 0o755 });
+            }
+        }
+        let root = Indexed { member: Member::Directory, mode: 0o755 };
+        members.entry(GuestPath::root()).or_insert(root);
         Ok(Self { file, members })
     }
 
@@ -283,6 +293,7 @@ pub fn decompress(
             ruzstd::decoding::StreamingDecoder::new(whole)
                 .map_err(|error| io::Error::other(error.to_string()))?,
         ),
+        [b'B', b'Z', b'h', ..] => return Err(ArchiveError::Compression(name.to_owned())),
         _ if name.ends_with(".tar") || !name.contains(".tar.") => Box::new(whole),
         _ => return Err(ArchiveError::Compression(name.to_owned())),
     };

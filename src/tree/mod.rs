@@ -7,7 +7,7 @@ pub mod archive;
 pub mod elf;
 pub mod held;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -90,13 +90,15 @@ pub struct Node {
 #[derive(Debug, thiserror::Error)]
 pub enum PlaceError {
     /// Something else stands there.
-    #[error("`{path}` is there already, from {first}; it cannot also come from {second}")]
+    #[error("`{path}` comes from two places that differ in {difference}: {first} and {second}")]
     Taken {
         /// The path.
         path: GuestPath,
-        /// Origin of what stands there.
+        /// In what the two differ.
+        difference: &'static str,
+        /// Origin of the one that comes first by name.
         first: String,
-        /// Origin of what was to be put there.
+        /// Origin of the other.
         second: String,
     },
     /// A parent is not a directory: a link would lead the file elsewhere.
@@ -117,6 +119,8 @@ pub enum PlaceError {
 #[derive(Clone, Debug)]
 pub struct Tree {
     nodes: BTreeMap<GuestPath, Node>,
+    /// Directories that are there only because something below them is.
+    implied: BTreeSet<GuestPath>,
 }
 
 /// Directories that nobody asked for by name but that a path needs.
@@ -124,19 +128,23 @@ const IMPLIED_MODE: u16 = 0o755;
 
 impl Default for Tree {
     fn default() -> Self {
-        Self { nodes: BTreeMap::from([(GuestPath::root(), implied())]) }
+        let root = GuestPath::root();
+        Self {
+            nodes: BTreeMap::from([(root.clone(), implied())]),
+            implied: BTreeSet::from([root]),
+        }
     }
 }
 
 impl Tree {
     /// Puts `node` at `path`, with the directories above it.
     ///
-    /// A directory may be named again: the later mode and owner hold. A file or link that is the
-    /// same to the byte may be too.
+    /// A path may be placed again if what is placed is the same: kind, contents, mode and owner. So
+    /// the order of placing never shows in a tree.
     ///
     /// # Errors
     /// When something else stands there, or a parent is not a directory.
-    pub fn place(&mut self, path: GuestPath, node: Node) -> Result<(), PlaceError> {
+    pub fn place(&mut self, path: GuestPath, mut node: Node) -> Result<(), PlaceError> {
         let mut missing = Vec::new();
         let mut above = path.parent();
         while let Some(parent) = above {
@@ -150,18 +158,22 @@ impl Tree {
             }
             above = parent.parent();
         }
-        if let Some(there) = self.nodes.get(&path)
-            && !there.agrees_with(&node)
-        {
-            return Err(PlaceError::Taken {
-                path,
-                first: there.origin.clone(),
-                second: node.origin,
-            });
+        let gives_way = self.implied.contains(&path) && node.entry.is_directory();
+        if let Some(there) = self.nodes.get(&path).filter(|_| !gives_way) {
+            let (first, second) = match there.origin <= node.origin {
+                true => (there.origin.clone(), node.origin.clone()),
+                false => (node.origin.clone(), there.origin.clone()),
+            };
+            if let Some(difference) = there.difference(&node) {
+                return Err(PlaceError::Taken { path, difference, first, second });
+            }
+            node.origin = first;
         }
         for parent in missing {
-            self.nodes.insert(parent, implied());
+            self.nodes.insert(parent.clone(), implied());
+            self.implied.insert(parent);
         }
+        self.implied.remove(&path);
         self.nodes.insert(path, node);
         Ok(())
     }
@@ -188,19 +200,29 @@ impl Tree {
 }
 
 impl Node {
-    fn agrees_with(&self, other: &Self) -> bool {
+    /// In what the two differ, beside their origin.
+    fn difference(&self, other: &Self) -> Option<&'static str> {
         match (&self.entry, &other.entry) {
-            (Entry::Directory, Entry::Directory) => true,
-            (Entry::File(one), Entry::File(two)) => {
-                one.sha256 == two.sha256 && self.mode == other.mode && self.owner == other.owner
-            }
-            (Entry::Symlink(one), Entry::Symlink(two)) => one == two,
-            _ => false,
+            (Entry::Directory, Entry::Directory) => {}
+            (Entry::File(one), Entry::File(two)) if one.sha256 == two.sha256 => {}
+            (Entry::File(_), Entry::File(_)) => return Some("contents"),
+            (Entry::Symlink(one), Entry::Symlink(two)) if one == two => {}
+            (Entry::Symlink(_), Entry::Symlink(_)) => return Some("target"),
+            _ => return Some("kind"),
         }
+        if self.mode != other.mode {
+            return Some("mode");
+        }
+        (self.owner != other.owner).then_some("owner")
     }
 }
 
 impl Entry {
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        matches!(self, Self::Directory)
+    }
+
     /// A word for messages.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -260,5 +282,30 @@ mod tests {
         tree.place(path("/a"), file("1")).unwrap();
         assert!(matches!(tree.place(path("/a"), file("2")), Err(PlaceError::Taken { .. })));
         assert_eq!(tree.len(), 3, "a refused path leaves nothing behind");
+    }
+
+    #[test]
+    fn a_directory_said_twice_must_be_the_same_and_one_implied_gives_way() {
+        let directory = |mode, origin: &str| Node {
+            entry: Entry::Directory,
+            mode,
+            owner: Owner::default(),
+            origin: origin.to_owned(),
+        };
+        for reversed in [false, true] {
+            let mut tree = Tree::default();
+            let mut nodes =
+                vec![("/a/b", file("x")), ("/a", directory(0o700, "z")), ("/a", directory(0o700, "y"))];
+            if reversed {
+                nodes.reverse();
+            }
+            for (at, node) in nodes {
+                tree.place(path(at), node).unwrap();
+            }
+            let node = tree.get(&path("/a")).unwrap();
+            assert_eq!((node.mode, node.origin.as_str()), (0o700, "y"));
+            let error = tree.place(path("/a"), directory(0o755, "w")).unwrap_err();
+            assert_eq!(error.to_string(), "`/a` comes from two places that differ in mode: w and y");
+        }
     }
 }
