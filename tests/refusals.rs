@@ -29,12 +29,15 @@ inputs:
     file: firmware.fd
   kernel:
     file: vmlinuz
+  config:
+    file: config
   program:
     file: program
 firmware:
   from: firmware
 kernel:
   from: kernel
+  config: config
 cmdline: console=ttyS0
 files:
   - path: /bin/program
@@ -47,6 +50,10 @@ launch:
   vcpus: [1]
   cpus: [EPYC-v4]
 "#;
+
+/// What a kernel must have.
+const CONFIG: &str = "CONFIG_AMD_MEM_ENCRYPT=y\nCONFIG_EFI_STUB=y\nCONFIG_BLK_DEV_INITRD=y\nCONFIG_DEVTMPFS=y\n\
+    CONFIG_TMPFS=y\nCONFIG_SEV_GUEST=y\nCONFIG_TSM_REPORTS=y\nCONFIG_CONFIGFS_FS=y\nCONFIG_X86_X2APIC=y\n";
 
 /// A setup header that reads as a kernel's. It is refused, or never reached, by every case here.
 fn kernel() -> Vec<u8> {
@@ -67,6 +74,7 @@ fn filled(place: Place) -> Place {
     place.write("image.yaml", MANIFEST);
     place.write("firmware.fd", [0; 4096]);
     place.write("vmlinuz", kernel());
+    place.write("config", CONFIG);
     place.write("program", "#!");
     place
 }
@@ -89,13 +97,13 @@ mod manifest {
             "cmdline:",
             "cmdlime:",
             30,
-            &["image.yaml:14:1", "unknown field `cmdlime`", "cmdline", "14 | cmdlime"],
+            &["image.yaml:17:1", "unknown field `cmdlime`", "cmdline", "17 | cmdlime"],
         );
     }
 
     #[test]
     fn an_unknown_key_deep_inside() {
-        with("    mode:", "    mod:", 30, &["image.yaml:18:5", "unknown field `mod`"]);
+        with("    mode:", "    mod:", 30, &["image.yaml:21:5", "unknown field `mod`"]);
     }
 
     #[test]
@@ -125,27 +133,27 @@ mod manifest {
 
     #[test]
     fn a_mode_as_a_number() {
-        with("mode: \"0755\"", "mode: 755", 30, &["image.yaml:18:11", "octal digits in quotes"]);
+        with("mode: \"0755\"", "mode: 755", 30, &["image.yaml:21:11", "octal digits in quotes"]);
     }
 
     #[test]
     fn an_owner_by_name() {
-        with("mode: \"0755\"", "owner: root", 30, &["image.yaml:18:12", "`root`", "UID:GID"]);
+        with("mode: \"0755\"", "owner: root", 30, &["image.yaml:21:12", "`root`", "UID:GID"]);
     }
 
     #[test]
     fn a_relative_path() {
-        with("path: /bin/program", "path: bin/program", 30, &["image.yaml:16:11", "absolute path"]);
+        with("path: /bin/program", "path: bin/program", 30, &["image.yaml:19:11", "absolute path"]);
     }
 
     #[test]
     fn a_path_that_climbs() {
-        with("path: /bin/program", "path: /bin/../program", 30, &["image.yaml:16:11", "`..`"]);
+        with("path: /bin/program", "path: /bin/../program", 30, &["image.yaml:19:11", "`..`"]);
     }
 
     #[test]
     fn an_input_that_nobody_named() {
-        let words = ["image.yaml:17:11", "`programme`", "firmware, kernel, program"];
+        let words = ["image.yaml:20:11", "`programme`", "config, firmware, kernel, program"];
         with("from: program", "from: programme", 30, &words);
     }
 
@@ -160,7 +168,7 @@ mod manifest {
             "from: program",
             "from: program\n    text: hi",
             30,
-            &["image.yaml:16:5", "exactly one of"],
+            &["image.yaml:19:5", "exactly one of"],
         );
     }
 
@@ -195,7 +203,7 @@ mod manifest {
             "exec: [/bin/program]",
             "exec: [program]",
             30,
-            &["image.yaml:20:10", "no PATH search"],
+            &["image.yaml:23:10", "no PATH search"],
         );
     }
 
@@ -240,7 +248,7 @@ mod manifest {
             "cmdline: console=ttyS0",
             "cmdline: \"a\\nb\"",
             30,
-            &["image.yaml:14:10", "printable ASCII"],
+            &["image.yaml:17:10", "printable ASCII"],
         );
     }
 
@@ -276,22 +284,27 @@ mod manifest {
 
     #[test]
     fn a_source_that_is_none() {
-        with("    file: program\n", "    git: x\n", 30, &["image.yaml:9:5", "git"]);
+        with("    file: program\n", "    git: x\n", 30, &["image.yaml:11:5", "git"]);
     }
 
     #[test]
     fn merge_keys() {
-        with("init:\n", "init:\n  <<: {grace: 1}\n", 30, &["image.yaml:20"]);
+        with("init:\n", "init:\n  <<: {grace: 1}\n", 30, &["image.yaml:23"]);
     }
 
     #[test]
     fn a_recipe_that_is_not_there() {
-        with("  from: kernel\n", "  recipe: nowhere.yaml\n", 1, &["nowhere.yaml"]);
+        with(
+            "  from: kernel\n  config: config\n",
+            "  recipe: nowhere.yaml\n",
+            1,
+            &["nowhere.yaml"],
+        );
     }
 
     #[test]
     fn a_recipe_beside_a_kernel() {
-        let words = ["image.yaml:13:3", "either a `recipe`"];
+        let words = ["image.yaml:15:3", "either a `recipe`"];
         with("  from: kernel\n", "  from: kernel\n  recipe: x.yaml\n", 30, &words);
     }
 
@@ -310,6 +323,159 @@ mod manifest {
     #[test]
     fn a_program_that_counterfoil_does_not_carry() {
         with("    file: program\n", "    builtin: bash\n", 30, &["no program `bash`", "hello"]);
+    }
+
+    #[test]
+    fn something_in_the_place_of_pid_1() {
+        for word in ["rdinit=/bin/sh", "init=/bin/sh", "initrd=x"] {
+            with(
+                "console=ttyS0",
+                &format!("quiet {word}"),
+                30,
+                &[word, "PID 1's place", "`init.exec`"],
+            );
+        }
+    }
+
+    #[test]
+    fn a_policy_without_which_no_guest_starts() {
+        with("vcpus: [1]", "vcpus: [1]\n  policy: 0x0", 30, &["policy 0x0", "bit 17"]);
+        with("vcpus: [1]", "vcpus: [1]\n  features: [0x2]", 30, &["features 0x2", "SNP_ACTIVE"]);
+    }
+
+    #[test]
+    fn too_little_memory_and_a_port_that_is_none() {
+        with("launch:\n", "run: {memory: 16}\nlaunch:\n", 30, &["128 MiB"]);
+        with("launch:\n", "run: {ports: [0]}\nlaunch:\n", 30, &["`ports`"]);
+        with(
+            "launch:\n",
+            "run: {ports: [65536]}\nlaunch:\n",
+            30,
+            &["whole number from 0 to 65535"],
+        );
+    }
+
+    #[test]
+    fn a_path_that_pid_1_mounts_over() {
+        with(
+            "path: /bin/program",
+            "path: /run/program",
+            30,
+            &["`/run/program`", "would not be seen"],
+        );
+    }
+
+    #[test]
+    fn a_directory_to_work_in_that_is_nowhere() {
+        with(
+            "init:\n",
+            "init:\n  workdir: /nowhere\n",
+            30,
+            &["`init.workdir`", "`/nowhere`", "directory: true"],
+        );
+    }
+
+    #[test]
+    fn the_name_of_pid_1_for_an_input() {
+        let ran = with("  program:\n", "  init:\n", 30, &["`init` is PID 1's"]);
+        drop(ran);
+    }
+
+    #[test]
+    fn a_password_in_a_url() {
+        let url = format!(
+            "    url: {{url: \"https://me:secret@example.org/x\", sha256: {}}}\n",
+            "0".repeat(64)
+        );
+        let ran = with("    file: program\n", &url, 30, &["input `program`", "password"]);
+        assert!(!ran.stderr.contains("error: image.yaml: secret"));
+    }
+
+    #[test]
+    fn a_path_in_a_single_file() {
+        with(
+            "from: program\n",
+            "from: program\n    source: /x\n",
+            30,
+            &["input `program`", "single file", "leave `source` out"],
+        );
+    }
+
+    #[test]
+    fn a_kernel_without_its_configuration() {
+        let from = "  config:\n    file: config\n";
+        let place = place();
+        place.write("image.yaml", MANIFEST.replace(from, "").replace("  config: config\n", ""));
+        place.refuses(
+            &["build", "image.yaml"],
+            20,
+            &["input `kernel`", "cannot be judged", "`kernel.config`"],
+        );
+    }
+
+    #[test]
+    fn the_configuration_of_another_kernel() {
+        let place = place();
+        place.write("config", format!("# Linux/x86 6.1.99 Kernel Configuration\n{CONFIG}"));
+        place.refuses(&["build", "image.yaml"], 10, &["input `kernel`", "of another kernel"]);
+    }
+
+    #[test]
+    fn a_kernel_that_cannot_attest() {
+        let place = place();
+        place
+            .write("config", CONFIG.replace("CONFIG_SEV_GUEST=y", "# CONFIG_SEV_GUEST is not set"));
+        place.refuses(
+            &["build", "image.yaml"],
+            10,
+            &["input `kernel`", "CONFIG_SEV_GUEST", "6.12"],
+        );
+    }
+
+    #[test]
+    fn a_kernel_that_was_cut_short() {
+        let place = place();
+        let mut bytes = kernel();
+        bytes[0x1f4..0x1f8].copy_from_slice(&0x1000_u32.to_le_bytes());
+        place.write("vmlinuz", bytes);
+        place.refuses(&["build", "image.yaml"], 10, &["input `kernel`"]);
+    }
+
+    #[test]
+    fn two_rules_for_one_directory() {
+        let rules = "files:\n  - {path: /data, directory: true, mode: \"0700\"}\n  - {path: /data, directory: true}\n";
+        with("files:\n", rules, 30, &["collide"]);
+    }
+
+    #[test]
+    fn a_name_that_ends_the_archive() {
+        let rules = "files:\n  - {path: \"/TRAILER!!!\", text: x}\n";
+        let place = place();
+        place.write("image.yaml", MANIFEST.replace("files:\n", rules));
+        place.refuses(&["build", "image.yaml"], 30, &["initrd cannot be written", "/TRAILER!!!"]);
+    }
+
+    #[test]
+    fn a_directory_where_a_file_is_said() {
+        let place = place();
+        fs::create_dir(place.path("tree")).unwrap();
+        place.write("image.yaml", MANIFEST.replace("file: program", "file: tree"));
+        place.refuses(
+            &["build", "image.yaml"],
+            30,
+            &["input `program`", "is a directory", "`dir:`"],
+        );
+    }
+
+    #[test]
+    fn an_error_for_programs() {
+        let place = place();
+        place.write("image.yaml", MANIFEST.replace("version: 1", "version: 2"));
+        let ran = place.run(&["build", "image.yaml", "--format", "json"]);
+        assert_eq!(ran.code, 30);
+        let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!(json["error"]["kind"], "malformed");
+        assert!(json["error"]["message"].as_str().unwrap().contains("version 2"));
     }
 
     #[test]
@@ -418,6 +584,33 @@ mod store {
         let root = place.path("cache/counterfoil/objects");
         let files = walkdir::WalkDir::new(root).into_iter().map(Result::unwrap);
         files.filter(|entry| entry.file_type().is_file()).map(|entry| entry.into_path()).collect()
+    }
+
+    /// What a build needs is brought back into an empty store, from the program and from beside the
+    /// manifest.
+    #[test]
+    fn an_empty_one_is_filled_from_what_is_here() {
+        let place = place();
+        place.succeeds(&["lock", "image.yaml"]);
+        fs::remove_dir_all(place.path("cache")).unwrap();
+        place.refuses(&["build", "image.yaml"], 30, &["firmware, input `firmware`"]);
+    }
+
+    /// A lock that names another PID 1 than this program carries.
+    #[test]
+    fn a_program_of_another_counterfoil() {
+        let place = place();
+        place.succeeds(&["lock", "image.yaml"]);
+        let text = place.read("image.lock.yaml");
+        let digest = text.split("sha256: ").nth(1).unwrap().lines().next().unwrap().to_owned();
+        place.write(
+            "image.lock.yaml",
+            text.replacen(&digest, &format!("\"{}\"", "0".repeat(64)), 1),
+        );
+        let words = ["builtin `init`", "another one than the lock names", "--update init"];
+        place.refuses(&["build", "image.yaml"], 20, &words);
+        place.succeeds(&["lock", "image.yaml", "--update", "init"]);
+        place.refuses(&["build", "image.yaml"], 30, &["firmware, input `firmware`"]);
     }
 
     fn locked_and_alone() -> Place {
@@ -648,6 +841,23 @@ mod packages {
         place.refuses(&["build", "image.yaml"], 10, &["input `program`", "sha256"]);
     }
 
+    /// A lock that passes other contents off under a package's name, digest and all.
+    #[test]
+    fn contents_of_another_in_the_lock() {
+        let other = Deb::new("other", "1").file("usr/bin/tool", 0o755, "#!evil");
+        let (_repository, place) = with_packages(vec![tool(), other]);
+        place.write("image.yaml", manifest("other"));
+        place.succeeds(&["lock", "image.yaml"]);
+        let data = |text: &str| text.split("        data:\n").nth(1).unwrap().to_owned();
+        let evil = data(&place.read("image.lock.yaml"));
+        place.write("image.yaml", manifest("tool"));
+        place.succeeds(&["lock", "image.yaml"]);
+        let text = place.read("image.lock.yaml");
+        place.write("image.lock.yaml", text.replace(&data(&text), &evil));
+        let words = ["input `program`, package `tool`", "unpacks to", "the lock says"];
+        place.refuses(&["build", "image.yaml"], 10, &words);
+    }
+
     #[test]
     fn one_that_has_left_the_mirror() {
         let (repository, place) = with_packages(vec![tool()]);
@@ -813,6 +1023,16 @@ mod output {
         let words = ["`out` is there and is not a release", "--output"];
         place.refuses(&["build", "image.yaml", "--output", "out"], 2, &words);
         assert_eq!(place.read("out/precious"), "x");
+    }
+
+    #[test]
+    fn a_release_to_which_somebody_added() {
+        let place = place();
+        place.write("out/launch.json", "{}");
+        place.write("out/statement.json", "{}");
+        let words = ["`out` holds `statement.json`", "--output"];
+        place.refuses(&["build", "image.yaml", "--output", "out"], 2, &words);
+        assert!(place.path("out/statement.json").exists());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::cli::lock::{self, Origin};
 use crate::cli::measure;
 use crate::cli::settings::Settings;
-use crate::cli::ui::{Style, Ui};
+use crate::cli::ui::{Style, Ui, quoted};
 use crate::error::Result;
 use crate::input::open::Opener;
 use crate::input::report::Report as _;
@@ -54,20 +54,17 @@ impl Build {
     pub(super) fn run(self, ui: &Ui, settings: &Settings) -> Result<()> {
         let loaded = Loaded::read(&self.manifest)?;
         // What can be refused early is refused before anything is fetched.
-        measuring::set(&loaded.manifest.launch)
-            .map_err(|error| error.context(format!("`{}`", self.manifest.display())))?;
+        measuring::set(&loaded.manifest.launch, &loaded.path)?;
         let target = match &self.output {
             Some(target) => target.clone(),
             None => PathBuf::from("releases").join(loaded.manifest.name.as_str()),
         };
         write::check_target(&target)?;
-        let origins = self.origin.read(settings)?;
+        let origins = if self.offline { Origin::nowhere()? } else { self.origin.read(settings)? };
         let lock =
             lock::read_or_make(&loaded, &origins, self.locked || self.offline, settings, ui)?;
         let store = settings.store()?;
-        if !self.offline {
-            origins.fetcher(&store, ui).fill(&lock)?;
-        }
+        origins.fetcher(&store, ui).fill(&lock, &loaded.manifest, &loaded.directory)?;
         for (suite, archive) in lock.archives.iter().filter(|(_, archive)| archive.expired) {
             ui.note(&format!(
                 "the release file of `{suite}` of {} was expired when it was locked",
@@ -92,6 +89,7 @@ impl Build {
             return ui.json(&serde_json::json!({
                 "release": target,
                 "digests": record.digests,
+                "named-blobs": record.firmware.direct_boot.as_ref().map(|found| &found.named_blobs),
                 "checked": checked,
             }));
         }
@@ -100,7 +98,7 @@ impl Build {
             ui.done(&format!("built twice, every file the same; varied: {}", varied.join(", ")));
         }
         ui.done(&format!("release in `{}`", target.display()));
-        ui.next(&format!("counterfoil run {}", target.display()));
+        ui.next(&format!("counterfoil run {}", quoted(&target.display().to_string())));
         Ok(())
     }
 }

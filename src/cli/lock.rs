@@ -20,6 +20,7 @@ use crate::input::resolve::{self, Change, Resolver, Update};
 use crate::manifest::load::Loaded;
 use crate::manifest::names::Name;
 use crate::manifest::{self, Manifest};
+use crate::release::measure;
 
 /// apt's configuration on this machine.
 const ETC_APT: &str = "/etc/apt";
@@ -65,11 +66,13 @@ pub(super) struct Origins {
     sources: Sources,
     trust: Trust,
     client: Client,
+    offline: bool,
 }
 
 impl Lock {
     pub(super) fn run(self, ui: &Ui, settings: &Settings) -> Result<()> {
         let loaded = Loaded::read(&self.manifest)?;
+        measure::set(&loaded.manifest.launch, &loaded.path)?;
         let path = manifest::Lock::path_for(&self.manifest);
         let old = manifest::Lock::read(&path)?;
         let update = match self.update {
@@ -117,7 +120,15 @@ impl Origin {
             .context(Kind::Environment, || format!("failed reading `{ETC_APT}`"))?;
         let client = Client::new(&http::Settings { proxy, ..http::Settings::default() })
             .context(Kind::Environment, || "nothing can be fetched".to_owned())?;
-        Ok(Origins { sources, trust, client })
+        Ok(Origins { sources, trust, client, offline: false })
+    }
+
+    /// Nowhere: whatever is not in the store is missing, and no configuration can be wrong.
+    pub(super) fn nowhere() -> Result<Origins> {
+        let client = Client::new(&http::Settings::default())
+            .context(Kind::Environment, || "nothing can be fetched".to_owned())?;
+        let (sources, trust) = (Sources::default(), Trust::default());
+        Ok(Origins { sources, trust, client, offline: true })
     }
 }
 
@@ -127,8 +138,8 @@ impl Origins {
         store: &'a crate::input::store::Store,
         ui: &'a Ui,
     ) -> Fetcher<'a> {
-        let Self { sources, trust, client } = self;
-        Fetcher { store, sources, trust, client, report: ui }
+        let Self { sources, trust, client, offline } = self;
+        Fetcher { store, sources, trust, client, report: ui, offline: *offline }
     }
 }
 

@@ -115,8 +115,8 @@ impl Command {
             Self::Run(command) => command.run(ui, settings),
             Self::Measure(command) => command.run(ui),
             Self::Inspect(command) => command.run(ui),
-            Self::Completions(command) => command.run(Cli::command()),
-            Self::Man(command) => command.run(Cli::command()),
+            Self::Completions(command) => command.run(ui, Cli::command()),
+            Self::Man(command) => command.run(ui, Cli::command()),
         }
     }
 }

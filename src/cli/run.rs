@@ -11,10 +11,11 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::cli::lock::Origin;
 use crate::cli::settings::Settings;
-use crate::cli::ui::Ui;
+use crate::cli::ui::{Ui, quoted};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::report::Report as _;
 use crate::input::resolve::Resolver;
+use crate::manifest::load::LEAST_MEMORY;
 use crate::release::layout;
 use crate::release::open::Release;
 use crate::vm::machine::{Machine, MemoryEncryption, Mode};
@@ -54,7 +55,7 @@ pub(super) struct Run {
     #[arg(long, value_name = "MODEL")]
     cpu: Option<String>,
     /// Memory in MiB.
-    #[arg(long, value_name = "MIB")]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(i64::from(LEAST_MEMORY)..))]
     memory: Option<u32>,
     /// Forward a TCP port of 127.0.0.1 to the guest, `HOST:GUEST` or one for both; may be given
     /// again. Instead of those in the manifest.
@@ -88,10 +89,10 @@ impl Run {
         let release = Release::open(&self.release)?;
         release.check_artifacts()?;
         let machine = self.machine(&release)?;
-        if self.print {
-            return self.print(ui, &machine, &settings.cache()?);
-        }
         let qemu = self.qemu(ui, settings)?;
+        if self.print {
+            return self.print(ui, &machine, qemu);
+        }
         let directory = tempfile::Builder::new()
             .prefix("counterfoil-")
             .tempdir()
@@ -162,7 +163,9 @@ impl Run {
 
     fn qemu(&self, ui: &Ui, settings: &Settings) -> Result<Qemu> {
         if let Some(program) = &self.qemu {
-            return Qemu::at(program).map_err(|error| {
+            // The machine has a working directory of its own, from which a relative path leads astray.
+            let whole = program.canonicalize().ok().filter(|_| program.components().count() > 1);
+            return Qemu::at(whole.as_deref().unwrap_or(program)).map_err(|error| {
                 let kind = match &error {
                     QemuError::Old { .. } => Kind::CannotDecide,
                     _ => Kind::Environment,
@@ -180,21 +183,17 @@ impl Run {
         Ok(Qemu::in_root(&root))
     }
 
-    fn print(&self, ui: &Ui, machine: &Machine, cache: &Path) -> Result<()> {
-        let qemu = match &self.qemu {
-            Some(program) => vec![program.clone().into_os_string()],
-            None => match Qemu::at(Path::new("qemu-system-x86_64")) {
-                Err(_) if cache.join("tools/qemu").is_dir() => {
-                    Qemu::in_root(&cache.join("tools/qemu")).command
-                }
-                _ => vec!["qemu-system-x86_64".into()],
-            },
-        };
-        let directory = self.release.with_extension("run");
+    fn print(&self, ui: &Ui, machine: &Machine, qemu: Qemu) -> Result<()> {
+        // Beside the release, never in it.
+        let failed = || format!("failed finding `{}`", self.release.display());
+        let mut directory =
+            self.release.canonicalize().context(Kind::Environment, failed)?.into_os_string();
+        directory.push(".run");
+        let directory = PathBuf::from(directory);
         std::fs::create_dir_all(&directory)
             .and_then(|()| machine.prepare(&directory))
             .context(Kind::Environment, || format!("failed writing `{}`", directory.display()))?;
-        let words = qemu.into_iter().chain(machine.arguments(&directory));
+        let words = qemu.command.into_iter().chain(machine.arguments(&directory));
         let words: Vec<String> = words.map(|word| quoted(&word.to_string_lossy())).collect();
         ui.answer(&words.join(" "))
     }
@@ -214,16 +213,21 @@ impl Run {
             ),
             Outcome::NothingToBoot => fail(
                 Kind::Rejected,
-                "the firmware found nothing that it may boot: there is no hash table in its memory",
+                "the firmware found nothing that it may boot; the console says more",
             ),
+            Outcome::FirmwareCrashed => Err(Error::new(Kind::Environment, "the firmware crashed")
+                .hint("give it more memory with `--memory`")),
             Outcome::TimedOut => fail(
                 Kind::CannotDecide,
                 &format!("the guest was still running after {} s", self.timeout.unwrap_or(0)),
             ),
             Outcome::Stopped => fail(Kind::Environment, "stopped by a signal"),
             Outcome::QemuFailed(said) => {
-                Err(Error::new(Kind::Environment, format!("QEMU failed: {said}"))
-                    .hint("`--print` shows the command"))
+                let error = Error::new(Kind::Environment, format!("QEMU ended: {said}"));
+                Err(match said.contains("Could not set up host forwarding rule") {
+                    true => error.hint("a port is in use; choose another with `--port HOST:GUEST`"),
+                    false => error.hint("`--print` shows the command"),
+                })
             }
         }
     }
@@ -256,13 +260,4 @@ fn port(text: &str) -> Result<(u16, u16), String> {
         Some((host, guest)) => Ok((number(host)?, number(guest)?)),
         None => number(text).map(|port| (port, port)),
     }
-}
-
-/// A word as a POSIX shell reads it back.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,:=+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::cli::Global;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::store::Store;
 
 /// Mirrors, separated by spaces: the environment's `--mirror`.
@@ -26,7 +26,9 @@ impl Settings {
     /// The cache directory (XDG Base Directory Specification).
     pub(super) fn cache(&self) -> Result<PathBuf> {
         if let Some(store) = &self.store {
-            return Ok(store.clone());
+            // Programs are started from there in directories of their own.
+            return std::path::absolute(store)
+                .context(Kind::Usage, || format!("`--store {}`", store.display()));
         }
         let absolute =
             |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());

@@ -1,10 +1,9 @@
 //! `completions` and `man`: what shells and manuals want to know of the command line.
 
-use std::io::{self, Write as _};
-
 use clap::Args;
 use clap_complete::Shell;
 
+use crate::cli::ui::Ui;
 use crate::error::{Context as _, Error, Kind, Result};
 
 /// Print shell completions to standard output.
@@ -28,18 +27,15 @@ pub(super) struct Man {
 }
 
 impl Completions {
-    pub(super) fn run(self, mut command: clap::Command) -> Result<()> {
+    pub(super) fn run(self, ui: &Ui, mut command: clap::Command) -> Result<()> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut command, "counterfoil", &mut script);
-        io::stdout()
-            .lock()
-            .write_all(&script)
-            .context(Kind::Environment, || "failed writing the completions".to_owned())
+        ui.answer(&String::from_utf8_lossy(&script))
     }
 }
 
 impl Man {
-    pub(super) fn run(self, mut command: clap::Command) -> Result<()> {
+    pub(super) fn run(self, ui: &Ui, mut command: clap::Command) -> Result<()> {
         command.build();
         if let Some(name) = &self.command {
             command = command.find_subcommand(name).cloned().ok_or_else(|| {
@@ -50,7 +46,7 @@ impl Man {
         let mut page = Vec::new();
         clap_mangen::Man::new(command)
             .render(&mut page)
-            .and_then(|()| io::stdout().lock().write_all(&page))
-            .context(Kind::Environment, || "failed writing the manual page".to_owned())
+            .context(Kind::Environment, || "failed writing the manual page".to_owned())?;
+        ui.answer(&String::from_utf8_lossy(&page))
     }
 }

@@ -102,7 +102,10 @@ fn member(
     out: &mut Hashing<impl Write>,
 ) -> Result<(), CpioError> {
     if path.relative() == TRAILER {
-        return Err(CpioError::Dropped { path: path.clone(), reason: "the name marks the archive's end" });
+        return Err(CpioError::Dropped {
+            path: path.clone(),
+            reason: "the name marks the archive's end",
+        });
     }
     let header = Header {
         name: path.relative(),

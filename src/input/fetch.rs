@@ -1,16 +1,23 @@
 //! Filling the store: the only step that reaches a network once a lock is there.
 
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::digest::{Object, Sha256};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::guest;
 use crate::input::apt::archive::{self, Trust};
 use crate::input::apt::sources::Sources;
 use crate::input::http::{self, Client, Expected};
+use crate::input::open;
 use crate::input::report::Report;
 use crate::input::store::Store;
-use crate::manifest::lock::{Lock, LockedInput};
-use crate::tree::archive::{ArchiveError, unpack_deb, unpack_tar};
+use crate::manifest::Manifest;
+use crate::manifest::lock::{Lock, LockedEntry, LockedInput};
+use crate::manifest::names::Name;
+use crate::manifest::types::{Source, Tar};
+use crate::tree::archive::{Archive, ArchiveError, unpack_deb, unpack_tar};
 
 /// The largest archive, unpacked, that is taken without a lock that says its size.
 const MAX_UNPACKED: u64 = 64 << 30;
@@ -27,6 +34,8 @@ pub struct Fetcher<'a> {
     pub client: &'a Client,
     /// Who is told how it goes.
     pub report: &'a dyn Report,
+    /// Whether the network is not to be reached.
+    pub offline: bool,
 }
 
 impl std::fmt::Debug for Fetcher<'_> {
@@ -36,25 +45,35 @@ impl std::fmt::Debug for Fetcher<'_> {
 }
 
 impl Fetcher<'_> {
-    /// Brings everything that `lock` names into the store.
+    /// Brings everything that `lock` names into the store: the programs that counterfoil carries, what
+    /// stands beside the manifest, and by the network what is missing then. Every archive is unpacked
+    /// by this store itself once, so that a lock cannot pass other contents off under its name.
     ///
     /// # Errors
     /// [`Kind::CannotDecide`] when something is to be had nowhere any more, naming it and the two
-    /// ways out.
-    pub fn fill(&self, lock: &Lock) -> Result<()> {
+    /// ways out; [`Kind::Rejected`] when an archive does not hold what the lock says.
+    pub fn fill(&self, lock: &Lock, manifest: &Manifest, directory: &Path) -> Result<()> {
+        for (name, object) in &lock.builtin {
+            if let Some(bytes) = guest::program(name.as_str())
+                && Sha256::of(bytes) == object.sha256
+            {
+                self.store.put_bytes(bytes, &format!("builtin `{name}`"))?;
+            }
+        }
         for (name, input) in &lock.inputs {
+            self.fill_local(name, input, manifest, directory)?;
             let what = format!("input `{name}`");
             match input {
                 LockedInput::Deb(packages) => {
                     for package in packages {
                         let what = format!("{what}, package `{}`", package.package);
-                        if self.store.contains(package.data) {
+                        let deb = Object { sha256: package.sha256, size: package.size };
+                        if self.store.unpacked(deb) == Some(package.data) {
                             self.report
                                 .detail(&format!("{what} {}: in the store", package.version));
                             continue;
                         }
-                        let object = Object { sha256: package.sha256, size: package.size };
-                        let data = self.package(None, &package.path, object, &what)?;
+                        let data = self.package(None, &package.path, deb, &what)?;
                         must_be(data, package.data, &what)?;
                     }
                 }
@@ -64,8 +83,11 @@ impl Fetcher<'_> {
                         self.download(&[url.url.to_string()], object, &what)?;
                     }
                 }
-                LockedInput::Tar(tar) if !self.store.contains(tar.data) => {
+                LockedInput::Tar(tar) => {
                     let object = Object { sha256: tar.sha256, size: tar.size };
+                    if self.store.unpacked(object) == Some(tar.data) {
+                        continue;
+                    }
                     if let Some(url) = &tar.url
                         && !self.store.contains(object)
                     {
@@ -73,13 +95,55 @@ impl Fetcher<'_> {
                     }
                     must_be(self.unpack_tar(object, &what)?, tar.data, &what)?;
                 }
-                LockedInput::Tar(_)
-                | LockedInput::File(_)
-                | LockedInput::Dir(_)
-                | LockedInput::Builtin(_) => {}
+                LockedInput::File(_) | LockedInput::Dir(_) | LockedInput::Builtin(_) => {}
             }
         }
         Ok(())
+    }
+
+    /// Puts what stands beside the manifest into the store, where a later rebuild finds it. Whether it
+    /// is what the lock says is checked when it is opened; a tar, which is not opened, here.
+    fn fill_local(
+        &self,
+        name: &Name,
+        input: &LockedInput,
+        manifest: &Manifest,
+        directory: &Path,
+    ) -> Result<()> {
+        let what = format!("input `{name}`");
+        let put = |path: &Path, object: Object| -> Result<()> {
+            if !self.store.contains(object) && path.is_file() {
+                let file = File::open(path).context(Kind::Environment, || {
+                    format!("{what}: failed opening `{}`", path.display())
+                })?;
+                self.store.put(file, &what)?;
+            }
+            Ok(())
+        };
+        match (manifest.inputs.get(name), input) {
+            (Some(Source::File(path)), LockedInput::File(object)) => {
+                put(&directory.join(path.as_str()), *object)
+            }
+            (Some(Source::Dir(path)), LockedInput::Dir(entries)) => {
+                let root = directory.join(path.as_str());
+                entries.iter().try_for_each(|(path, entry)| match entry {
+                    LockedEntry::File { sha256, size, .. } => {
+                        let object = Object { sha256: *sha256, size: *size };
+                        put(&root.join(path.relative()), object)
+                    }
+                    _ => Ok(()),
+                })
+            }
+            (Some(Source::Tar(Tar { file: Some(path), .. })), LockedInput::Tar(tar)) => {
+                let path = directory.join(path.as_str());
+                let object = Object { sha256: tar.sha256, size: tar.size };
+                if path.is_file() {
+                    open::checked(&path, object, &what)?;
+                }
+                put(&path, object)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The uncompressed data.tar of a package, both of which are then in the store. `uri` is the
@@ -105,8 +169,10 @@ impl Fetcher<'_> {
             }
             self.download(&urls, deb, what)?;
         }
-        let deb = Arc::new(self.store.need(deb, what)?.held);
-        self.unpack(what, |limit, out| unpack_deb(&deb, limit, out))
+        let held = Arc::new(self.store.need(deb, what)?.held);
+        let data = self.unpack(what, |limit, out| unpack_deb(&held, limit, out))?;
+        self.store.note_unpacked(deb, data)?;
+        Ok(data)
     }
 
     /// The archive `tar`, which is in the store, uncompressed, which then is too.
@@ -114,8 +180,10 @@ impl Fetcher<'_> {
     /// # Errors
     /// [`Kind::Malformed`] when it cannot be unpacked.
     pub fn unpack_tar(&self, tar: Object, what: &str) -> Result<Object> {
-        let tar = self.store.need(tar, what)?.held;
-        self.unpack(what, |limit, out| unpack_tar(&tar, limit, out))
+        let held = self.store.need(tar, what)?.held;
+        let data = self.unpack(what, |limit, out| unpack_tar(&held, limit, out))?;
+        self.store.note_unpacked(tar, data)?;
+        Ok(data)
     }
 
     /// What `url` leads to, which must have this digest.
@@ -147,10 +215,20 @@ impl Fetcher<'_> {
             })
         });
         self.report.end();
-        object
+        let object = object?;
+        // What is no archive is told now, and not when somebody wants a file of it.
+        let opened = self.store.need(object, what)?;
+        Archive::index(opened.held)
+            .context(Kind::Malformed, || format!("{what}: a damaged archive"))?;
+        Ok(object)
     }
 
     fn download(&self, urls: &[String], object: Object, what: &str) -> Result<()> {
+        if self.offline {
+            let message = format!("{what}: not in the store, and nothing is to be fetched");
+            return Err(Error::new(Kind::CannotDecide, message)
+                .hint("leave `--offline` out, or import a bundle of this lock"));
+        }
         let partial = self.store.partial(object.sha256)?;
         if self.store.contains(object) {
             // Another process was quicker.
@@ -180,7 +258,7 @@ impl Fetcher<'_> {
         }
         self.report.end();
         if let Some(error) = unreachable {
-            return Err(fetch_error(error, what).hint("or pass another mirror with `--mirror URL`"));
+            return Err(fetch_error(error, what));
         }
         let message = match missing.is_empty() {
             true => format!("{what}: no archive is configured to fetch it from"),

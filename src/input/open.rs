@@ -11,7 +11,7 @@ use crate::input::store::{self, Store};
 use crate::manifest::lock::{Lock, LockedEntry, LockedInput};
 use crate::manifest::names::{GuestPath, Name, Owner};
 use crate::manifest::types::{LocalPath, Manifest, Source};
-use crate::tree::archive::{Archive, ArchiveError, Member};
+use crate::tree::archive::{Archive, ArchiveError, MAX_LINKS, Member};
 use crate::tree::elf::Libraries;
 use crate::tree::held::{FileRange, Held};
 use crate::tree::{Content, Entry, Node};
@@ -91,7 +91,18 @@ impl Opener<'_> {
             Error::new(Kind::Rejected, format!("the lock does not name the {what}"))
                 .hint("run `counterfoil lock` again")
         })?;
-        self.stored(*object, &what)
+        match self.store.get(*object, &what)? {
+            Some(opened) => Ok(content(opened.held, *object)),
+            None => {
+                let message = format!(
+                    "{what}: this counterfoil carries another one than the lock names (sha256 {})",
+                    object.sha256
+                );
+                Err(Error::new(Kind::CannotDecide, message)
+                    .hint("build with the counterfoil that made the lock, or import a bundle of it")
+                    .hint("or take this one's: `counterfoil lock MANIFEST --update init`; the measurement will change"))
+            }
+        }
     }
 
     fn archive(&self, object: Object, what: &str) -> Result<Archive> {
@@ -138,7 +149,13 @@ impl Opener<'_> {
                 return Err(Error::new(Kind::Rejected, message).hint(relock(what)));
             }
         }
-        let mut nodes = BTreeMap::new();
+        let directory = Node {
+            entry: Entry::Directory,
+            mode: 0o755,
+            owner: Owner::default(),
+            origin: origin(name, None),
+        };
+        let mut nodes = BTreeMap::from([(GuestPath::root(), directory)]);
         for (path, entry) in entries {
             let (entry, mode) = match entry {
                 LockedEntry::Directory => (Entry::Directory, 0o755),
@@ -170,17 +187,25 @@ impl Opened {
     pub fn take(&self, source: &GuestPath, at: &GuestPath) -> Result<Vec<(GuestPath, Node)>> {
         match &self.holds {
             Holds::File(content) => {
-                // A program is a program whatever file it came in.
+                if source != at {
+                    let message =
+                        format!("input `{}` is a single file; it has no `{source}`", self.name);
+                    return Err(Error::new(Kind::Malformed, message).hint("leave `source` out"));
+                }
                 let node = self.node(Entry::File(content.clone()), 0o644, None);
                 Ok(vec![(at.clone(), node)])
             }
             Holds::Directory(nodes) => {
-                let below = subtree(nodes.iter(), source, at);
-                if below.is_empty() && source.as_str() != "/" {
+                let Some((found_at, found)) = follow(nodes, source) else {
                     let message = format!("input `{}` holds no `{source}`", self.name);
                     return Err(Error::new(Kind::CannotDecide, message));
+                };
+                let mut taken = vec![(at.clone(), found.clone())];
+                if found.entry.is_directory() {
+                    let below = subtree(nodes.iter(), &found_at, at);
+                    taken.extend(below.into_iter().map(|(path, node)| (path, node.clone())));
                 }
-                Ok(below.into_iter().map(|(path, node)| (path, node.clone())).collect())
+                Ok(taken)
             }
             Holds::Archive(archive) => self.take_from(archive, None, source, at),
             Holds::Packages(packages) => {
@@ -339,13 +364,27 @@ impl Libraries for Opened {
             Holds::Packages(packages) => packages.iter().map(|(_, archive)| archive).collect(),
             Holds::Archive(archive) => vec![archive],
             Holds::Directory(nodes) => {
-                let Entry::File(content) = &nodes.get(path)?.entry else { return None };
+                let Entry::File(content) = &follow(nodes, path)?.1.entry else { return None };
                 return content.read().ok();
             }
             Holds::File(_) => return None,
         };
         archives.iter().find_map(|archive| archive.file(path).ok()?.0.read().ok())
     }
+}
+
+/// What `path` means in a directory: links at its end are followed within it.
+fn follow<'a>(
+    nodes: &'a BTreeMap<GuestPath, Node>,
+    path: &GuestPath,
+) -> Option<(GuestPath, &'a Node)> {
+    let mut at = path.clone();
+    for _ in 0..MAX_LINKS {
+        let node = nodes.get(&at)?;
+        let Entry::Symlink(target) = &node.entry else { return Some((at, node)) };
+        at = at.parent()?.walk(target.as_str())?;
+    }
+    None
 }
 
 /// What the inventory calls an input.
@@ -385,7 +424,7 @@ fn better(first: Option<ArchiveError>, second: ArchiveError) -> Option<ArchiveEr
     }
 }
 
-fn checked(path: &Path, object: Object, what: &str) -> Result<Content> {
+pub(super) fn checked(path: &Path, object: Object, what: &str) -> Result<Content> {
     let failed = || format!("{what}: failed reading `{}`", path.display());
     let held = File::open(path).and_then(Held::new).context(Kind::Environment, failed)?;
     let found = store::digest(held.reader()).context(Kind::Environment, failed)?;

@@ -98,9 +98,7 @@ impl Resolver<'_> {
                     keep_archives(&mut lock, old, input);
                     input.clone()
                 }
-                None => self
-                    .input(name, source, directory, &mut archives, &mut lock)
-                    .map_err(|error| error.context(format!("input `{name}` cannot be locked")))?,
+                None => self.input(name, source, directory, &mut archives, &mut lock)?,
             };
             lock.sources.insert(name.clone(), digest);
             lock.inputs.insert(name.clone(), input);
@@ -120,9 +118,13 @@ impl Resolver<'_> {
             Source::Builtin(program) => Some(program.clone()),
             _ => None,
         }));
-        let renew = match update {
+        let renew = |program: &Name| match update {
             Update::Nothing => false,
-            Update::Only(names) => names.contains(&init),
+            Update::Only(names) => names.iter().any(|name| {
+                // An input by its name, PID 1 by its own.
+                name == program
+                    || manifest.inputs.get(name) == Some(&Source::Builtin(program.clone()))
+            }),
             Update::Everything => true,
         };
         let mut programs = BTreeMap::new();
@@ -133,7 +135,7 @@ impl Resolver<'_> {
                 Error::new(Kind::Malformed, message).hint(format!("it carries: {carried}"))
             })?;
             let carried = self.fetcher.store.put_bytes(bytes, &format!("builtin `{name}`"))?;
-            let pinned = old.filter(|_| !renew).and_then(|old| old.builtin.get(&name));
+            let pinned = old.filter(|_| !renew(&name)).and_then(|old| old.builtin.get(&name));
             programs.insert(name, pinned.copied().unwrap_or(carried));
         }
         Ok(programs)
@@ -152,6 +154,12 @@ impl Resolver<'_> {
             let file = File::open(path).context(Kind::CannotDecide, || {
                 format!("{what}: failed opening `{}`", path.display())
             })?;
+            if path.is_dir() {
+                let message = format!("{what}: `{}` is a directory", path.display());
+                return Err(
+                    Error::new(Kind::Malformed, message).hint("say `dir:` in place of `file:`")
+                );
+            }
             self.fetcher.store.put(file, what)
         };
         match source {
@@ -216,7 +224,11 @@ impl Resolver<'_> {
         let key = (deb.suite.clone(), deb.component.clone());
         let archive = match archives.entry(key) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(self.open_archive(&deb.suite, &deb.component)?),
+            Entry::Vacant(entry) => {
+                let opened = self.open_archive(&deb.suite, &deb.component);
+                let what = || format!("input `{name}`: suite `{}` cannot be used", deb.suite);
+                entry.insert(opened.map_err(|error| error.context(what()))?)
+            }
         };
         lock.archives.insert(deb.suite.clone(), self.locked_archive(archive));
         Ok(LockedInput::Deb(self.packages_from(archive, deb, &format!("input `{name}`, "))?))
@@ -242,7 +254,7 @@ impl Resolver<'_> {
         let (wanted, depends) = (text(&deb.packages), text(&deb.depends));
         let request = Request { packages: &wanted, depends: &depends };
         let found = packages::resolve(&archive.packages, request)
-            .context(Kind::CannotDecide, || format!("suite `{}`", deb.suite))?;
+            .map_err(|error| Error::new(Kind::CannotDecide, format!("{what}{error}")))?;
         let mut locked = Vec::new();
         for package in found {
             let object = Object { sha256: package.sha256, size: package.size };

@@ -23,6 +23,9 @@ const CHUNK: usize = 1 << 18;
 /// Package indexes, each by its digest; made anew from the archive at will.
 const INDEXES: &str = "indexes";
 
+/// What this store itself unpacked: for the digest of an archive, that of its contents.
+const UNPACKED: &str = "unpacked";
+
 /// A temporary file that has not been written to for this long belongs to nobody.
 const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -48,7 +51,7 @@ impl Store {
     /// [`Kind::Environment`] when the directory cannot be made.
     pub fn open(root: &Path) -> Result<Self> {
         let store = Self { root: root.to_owned() };
-        for directory in ["objects", "partial", "tmp", INDEXES] {
+        for directory in ["objects", "partial", "tmp", INDEXES, UNPACKED] {
             let path = root.join(directory);
             fs::create_dir_all(&path).context(Kind::Environment, || {
                 format!("failed making the store's directory `{}`", path.display())
@@ -112,8 +115,10 @@ impl Store {
     pub fn need(&self, object: Object, what: &str) -> Result<Opened> {
         self.get(object, what)?.ok_or_else(|| {
             let message = format!("{what}: not in the store (sha256 {})", object.sha256);
-            Error::new(Kind::CannotDecide, message)
-                .hint("run `counterfoil build` with a network once, or import a bundle")
+            Error::new(Kind::CannotDecide, message).hint(
+                "packages and URLs are fetched by a build with a network; a local file must stand \
+                 beside the manifest; or import a bundle of this lock",
+            )
         })
     }
 
@@ -179,12 +184,41 @@ impl Store {
         Ok(())
     }
 
+    /// What the archive `packed` unpacks to, if this store has unpacked it and still holds that. A lock
+    /// may say what it likes of the two; only an unpacking ties them together.
+    pub fn unpacked(&self, packed: Object) -> Option<Object> {
+        let text = fs::read_to_string(self.unpacked_path(packed)).ok()?;
+        let (sha256, size) = text.trim_end().split_once(' ')?;
+        let object = Object { sha256: sha256.parse().ok()?, size: size.parse().ok()? };
+        self.contains(object).then_some(object)
+    }
+
+    /// Notes that `packed` was unpacked to `data`.
+    ///
+    /// # Errors
+    /// [`Kind::Environment`] when the store cannot be written.
+    pub fn note_unpacked(&self, packed: Object, data: Object) -> Result<()> {
+        let path = self.unpacked_path(packed);
+        let failed = || format!("failed writing `{}`", path.display());
+        let mut new = self.temporary()?;
+        writeln!(new, "{} {}", data.sha256, data.size).context(Kind::Environment, failed)?;
+        new.persist(&path).map_err(|error| error.error).context(Kind::Environment, failed)?;
+        Ok(())
+    }
+
+    fn unpacked_path(&self, packed: Object) -> PathBuf {
+        self.root.join(UNPACKED).join(packed.sha256.to_string())
+    }
+
     /// Where package indexes are kept between two runs of `lock`.
     pub fn index_directory(&self) -> PathBuf {
         self.root.join(INDEXES)
     }
 
     fn adopt(&self, new: NamedTempFile, object: Object) -> Result<()> {
+        if self.contains(object) {
+            return Ok(());
+        }
         let path = self.object_path(object.sha256);
         self.prepare(&path)?;
         new.persist(&path)

@@ -28,7 +28,9 @@ pub enum BzImageError {
     #[error("not an x86 Linux kernel image: {0}")]
     NotBzImage(&'static str),
     /// Less than the header announces.
-    #[error("the kernel image is cut short: it should have {expected} bytes at least, it has {found}")]
+    #[error(
+        "the kernel image is cut short: it should have {expected} bytes at least, it has {found}"
+    )]
     Short {
         /// What the header announces.
         expected: u64,
@@ -81,7 +83,8 @@ impl BzImage {
             Some(sectors) => u64::from(*sectors),
         };
         let size = bytes.get(SYSTEM_SIZE..SYSTEM_SIZE + 4).and_then(|b| b.try_into().ok());
-        let expected = (sectors + 1) * 512 + size.map_or(0, |b| u64::from(u32::from_le_bytes(b)) * 16);
+        let expected =
+            (sectors + 1) * 512 + size.map_or(0, |b| u64::from(u32::from_le_bytes(b)) * 16);
         if expected > bytes.len() as u64 {
             return Err(BzImageError::Short { expected, found: bytes.len() as u64 });
         }

@@ -151,7 +151,9 @@ impl Config {
         let version = text
             .lines()
             .take(8)
-            .find_map(|line| line.strip_prefix("# Linux/x86 ")?.strip_suffix(" Kernel Configuration"))
+            .find_map(|line| {
+                line.strip_prefix("# Linux/x86 ")?.strip_suffix(" Kernel Configuration")
+            })
             .map(str::to_owned);
         (!options.is_empty()).then_some(Self { options, version })
     }
@@ -159,7 +161,9 @@ impl Config {
     /// Whether it can be the configuration of this kernel release, as far as it says whose it is.
     pub fn can_be_of(&self, release: &str) -> bool {
         self.version.as_ref().is_none_or(|version| {
-            release.strip_prefix(version.as_str()).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
+            release
+                .strip_prefix(version.as_str())
+                .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
         })
     }
 

@@ -173,7 +173,9 @@ fn check_source(document: Document<'_>, name: &Name, source: &At<Source>) -> Res
         _ => None,
     };
     if url.is_some_and(|url| without_credentials(url.as_str()) != url.as_str()) {
-        return wrong("the URL holds a user or password, which everybody would read in the release");
+        return wrong(
+            "the URL holds a user or password, which everybody would read in the release",
+        );
     }
     match &source.value {
         Source::Deb(deb) if deb.packages.is_empty() => {
@@ -228,11 +230,7 @@ fn kernel(
 }
 
 /// Reads the recipe at `path`, whose directory is `beside` as seen from the manifest.
-fn read_recipe(
-    path: &Path,
-    beside: &Path,
-    inputs: &mut BTreeMap<Name, Source>,
-) -> Result<Kernel> {
+fn read_recipe(path: &Path, beside: &Path, inputs: &mut BTreeMap<Name, Source>) -> Result<Kernel> {
     let name = path.display().to_string();
     let text = read_text(path)?;
     let document = Document { name: &name, text: &text };
@@ -342,12 +340,17 @@ fn check_rule(document: Document<'_>, rule: &At<FileRule>) -> Result<()> {
     }
     let mounted = |path: &&At<GuestPath>| {
         let text = path.value.as_str();
-        MOUNTED.iter().any(|mount| text.strip_prefix(mount).is_some_and(|rest| rest.starts_with('/')))
+        MOUNTED
+            .iter()
+            .any(|mount| text.strip_prefix(mount).is_some_and(|rest| rest.starts_with('/')))
     };
     if let Some(path) = path.iter().chain(paths).find(mounted) {
         return Err(document.error_at(
             path.position,
-            format!("PID 1 mounts a file system over `{}`'s directory; it would not be seen", path.value),
+            format!(
+                "PID 1 mounts a file system over `{}`'s directory; it would not be seen",
+                path.value
+            ),
         ));
     }
     if mode.is_some() && symlink.is_some() {
@@ -378,12 +381,18 @@ fn check_launch(document: Document<'_>, launch: &Launch) -> Result<()> {
     }
     // Bit 17 of the guest policy is reserved and must be one (SNP ABI, 56860, section 4.3).
     if launch.policy.0 & 1 << 17 == 0 {
-        let message = format!("the guest policy {} lacks bit 17, without which no guest starts", launch.policy);
-        return Err(document.error_at(launch.vcpus.position, message).hint("QEMU's default is 0x30000"));
+        let message = format!(
+            "the guest policy {} lacks bit 17, without which no guest starts",
+            launch.policy
+        );
+        return Err(document
+            .error_at(launch.vcpus.position, message)
+            .hint("QEMU's default is 0x30000"));
     }
     // Bit 0 of SEV_FEATURES is SNP_ACTIVE (AMD APM 24593, table B-4).
     if let Some(features) = launch.features.iter().find(|features| features.0 & 1 == 0) {
-        let message = format!("the features {features} lack bit 0, SNP_ACTIVE: that is no SNP guest");
+        let message =
+            format!("the features {features} lack bit 0, SNP_ACTIVE: that is no SNP guest");
         return Err(document.error_at(launch.vcpus.position, message));
     }
     match launch.vcpus.value.iter().find(|count| !(1..=MAX_VCPUS).contains(*count)) {

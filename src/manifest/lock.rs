@@ -154,7 +154,8 @@ impl Lock {
     /// in a release `lock.yaml` beside `manifest.yaml`.
     pub fn path_for(manifest: &Path) -> PathBuf {
         let released = manifest.with_file_name("lock.yaml");
-        match manifest.file_name().is_some_and(|name| name == "manifest.yaml") && released.is_file() {
+        match manifest.file_name().is_some_and(|name| name == "manifest.yaml") && released.is_file()
+        {
             true => released,
             false => manifest.with_extension("lock.yaml"),
         }
@@ -222,6 +223,23 @@ impl Lock {
         Err(Error::new(Kind::Rejected, message).hint(
             "run `counterfoil lock MANIFEST` to lock what changed; other inputs stay as they are",
         ))
+    }
+
+    /// Every archive with what it unpacks to.
+    pub fn archives_unpacked(&self) -> Vec<(Object, Object)> {
+        let mut all = Vec::new();
+        for input in self.inputs.values() {
+            match input {
+                LockedInput::Deb(packages) => all.extend(packages.iter().map(|package| {
+                    (Object { sha256: package.sha256, size: package.size }, package.data)
+                })),
+                LockedInput::Tar(tar) => {
+                    all.push((Object { sha256: tar.sha256, size: tar.size }, tar.data));
+                }
+                _ => {}
+            }
+        }
+        all
     }
 
     /// Everything that must be in the store to build, with a name for messages.

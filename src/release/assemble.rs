@@ -7,7 +7,7 @@ use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::open::{Opened, Opener};
 use crate::kernel::bzimage::BzImage;
 use crate::kernel::config::{Config, Finding};
-use crate::kernel::modules::{self, Module, Modules};
+use crate::kernel::modules::{self, Module, ModuleError, Modules};
 use crate::manifest::names::{GuestPath, Name, Owner};
 use crate::manifest::types::{FileRule, Manifest};
 use crate::release::plan;
@@ -36,8 +36,8 @@ pub struct Assembled {
     pub kernel: Vec<u8>,
     /// The kernel's release, as `uname -r` has it.
     pub kernel_release: String,
-    /// What the kernel's configuration lacks, where the configuration is known.
-    pub kernel_findings: Option<Vec<Finding>>,
+    /// What the kernel's configuration has and lacks.
+    pub kernel_findings: Vec<Finding>,
     /// What the initrd holds.
     pub tree: Tree,
 }
@@ -69,8 +69,13 @@ pub fn assemble(manifest: &Manifest, opener: &Opener<'_>, order: Order) -> Resul
     let firmware = inputs.get(&manifest.firmware.from.value)?;
     let firmware = read(&firmware.file(manifest.firmware.path.as_ref())?, "the firmware")?;
     let kernel = Kernel::find(manifest, &inputs)?;
-    let modules = modules::closure(&manifest.kernel.modules, &kernel)
-        .context(Kind::CannotDecide, || format!("kernel `{}`", manifest.kernel.from.value))?;
+    let modules = modules::closure(&manifest.kernel.modules, &kernel).map_err(|error| {
+        let kind = match &error {
+            ModuleError::Malformed { .. } | ModuleError::Circle(_) => Kind::Malformed,
+            ModuleError::Missing(_) | ModuleError::Dependency { .. } => Kind::CannotDecide,
+        };
+        Error::new(kind, format!("input `{}`: {error}", manifest.kernel.from.value))
+    })?;
 
     let mut tree = Tree::default();
     let mut nodes = Vec::new();
@@ -193,9 +198,14 @@ fn libraries(nodes: &[(GuestPath, Node)], input: &Opened) -> Result<Vec<(GuestPa
             elf::ElfError::Malformed { .. } => Kind::Malformed,
             _ => Kind::CannotDecide,
         };
-        Error::new(kind, format!("input `{}`: {error}", input.name())).hint(
-            "add the package that holds it to the input's `packages` and run `counterfoil lock`",
-        )
+        let missing = kind == Kind::CannotDecide;
+        let error = Error::new(kind, format!("input `{}`: {error}", input.name()));
+        match missing {
+            true => error.hint(
+                "add the package that holds it to the input's `packages` and run `counterfoil lock`",
+            ),
+            false => error,
+        }
     })?;
     let mut taken = Vec::new();
     for (at, source) in needed {
@@ -209,7 +219,7 @@ struct Kernel<'a> {
     input: &'a Opened,
     image: Vec<u8>,
     release: String,
-    findings: Option<Vec<Finding>>,
+    findings: Vec<Finding>,
     modules: BTreeMap<String, GuestPath>,
     built_in: BTreeSet<String>,
 }
@@ -228,26 +238,22 @@ impl<'a> Kernel<'a> {
         let header = BzImage::parse(&image)
             .context(Kind::Rejected, || format!("input `{name}`: the kernel image"))?;
         let config = match &manifest.kernel.config {
-            Some(config) => Some(inputs.get(&config.value)?.file(None)?),
-            None if input.is_file() => None,
+            Some(config) => inputs.get(&config.value)?.file(None)?,
+            None if input.is_file() => {
+                let message =
+                    format!("input `{name}`: a kernel without its configuration cannot be judged");
+                return Err(Error::new(Kind::CannotDecide, message).hint(
+                    "name the input that holds the configuration it was built with as `kernel.config`",
+                ));
+            }
             None => {
-                let path = only(
-                    &paths,
-                    is_config,
-                    name,
-                    "kernel configuration",
-                    "name an input as `config`",
-                )?;
-                Some(input.file(Some(&path))?)
+                let remedy = "name an input as `config`";
+                let path = only(&paths, is_config, name, "kernel configuration", remedy)?;
+                input.file(Some(&path))?
             }
         };
-        let findings = config
-            .map(|content| {
-                let text = String::from_utf8_lossy(&read(&content, "the kernel's configuration")?)
-                    .into_owned();
-                judge(&header, &text, name)
-            })
-            .transpose()?;
+        let config = read(&config, "the kernel's configuration")?;
+        let findings = judge(&header, &String::from_utf8_lossy(&config), name)?;
         let modules =
             paths.iter().filter_map(|path| Some((modules::name_of(path)?, path.clone()))).collect();
         let mut built_in = BTreeSet::new();
@@ -323,6 +329,13 @@ fn judge(header: &BzImage, text: &str, name: &Name) -> Result<Vec<Finding>> {
         let message = format!("input `{name}`: its kernel configuration has no `CONFIG_` line");
         Error::new(Kind::Malformed, message)
     })?;
+    if !config.can_be_of(header.release()) {
+        let message = format!(
+            "input `{name}`: the configuration is of another kernel than {}",
+            header.release()
+        );
+        return Err(Error::new(Kind::Rejected, message));
+    }
     let findings = config.judge();
     let fatal: Vec<_> = findings
         .iter()
@@ -357,7 +370,13 @@ fn check_program(manifest: &Manifest, tree: &Tree) -> Result<()> {
         }
         Some(Node { entry: Entry::Directory, .. }) => wrong("which is a directory"),
         Some(_) => Ok(()),
+    }?;
+    let workdir = &manifest.init.workdir;
+    if tree.get(workdir).is_some() {
+        return Ok(());
     }
+    let message = format!("`init.workdir` is `{workdir}`, which nothing puts into the guest");
+    Err(Error::new(Kind::Malformed, message).hint("add a rule with `directory: true`"))
 }
 
 fn made(entry: Entry, mode: u16) -> Node {

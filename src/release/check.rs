@@ -37,7 +37,8 @@ pub fn again(
         .prefix("counterfoil-check-")
         .tempdir()
         .context(Kind::Environment, failed)?;
-    let root = rustix::process::geteuid().is_root();
+    // The other user must be able to come where the second build is.
+    let root = rustix::process::geteuid().is_root() && is_open_to_all(scratch.path());
     let deep = scratch.path().join("a/deeper/working/directory");
     let (other_store, manifest) = (scratch.path().join("store"), deep.join("manifest.yaml"));
     fs::create_dir_all(&deep).context(Kind::Environment, failed)?;
@@ -47,6 +48,9 @@ pub fn again(
         if let Some(opened) = store.get(object, &what)? {
             copied.put(opened.held.reader(), &what)?;
         }
+    }
+    for (packed, data) in lock.archives_unpacked() {
+        copied.note_unpacked(packed, data)?;
     }
     report.end();
     fs::copy(target.join(layout::MANIFEST), &manifest).context(Kind::Environment, failed)?;
@@ -66,8 +70,8 @@ pub fn again(
 
 fn build(directory: &Path, store: &Path, root: bool) -> Result<Vec<String>> {
     let failed = || "failed starting the second build".to_owned();
-    let program = std::env::current_exe().context(Kind::Environment, failed)?;
-    let mut command = Command::new(program);
+    // Not by its path: that may lead through directories that the other user may not enter.
+    let mut command = Command::new("/proc/self/exe");
     command
         .args(["build", "manifest.yaml", "--output", "release", "--offline", "--quiet"])
         .args(["--shuffle", SEED, "--store"])
@@ -121,6 +125,14 @@ fn build(directory: &Path, store: &Path, root: bool) -> Result<Vec<String>> {
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     Err(Error::new(Kind::Environment, format!("the second build failed: {said}")))
+}
+
+/// Whether anybody may enter `path` and what is above it, but for itself.
+fn is_open_to_all(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    path.ancestors().skip(1).all(|directory| {
+        fs::metadata(directory).is_ok_and(|meta| meta.permissions().mode() & 0o001 != 0)
+    })
 }
 
 /// Lets the other user read what was copied and write beside it.

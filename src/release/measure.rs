@@ -1,6 +1,7 @@
 //! From artifacts to the launch record.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::digest::Object;
 use crate::error::{Error, Kind, Result};
@@ -10,14 +11,15 @@ use crate::launch::record::{Blob, Boot, FirmwareRecord, Inputs, RecordError};
 use crate::launch::{Cpu, Policy, Profile, Record, Set, SevFeatures};
 use crate::manifest::types::{Launch, Manifest, NamedBlobs};
 use crate::release::assemble::Assembled;
+use crate::release::layout;
 
-/// The set of launches that a manifest asks for.
+/// The set of launches that the manifest at `path` asks for.
 ///
 /// # Errors
 /// [`Kind::Malformed`] for an unknown profile or CPU model, or a value given twice.
-pub fn set(launch: &Launch) -> Result<(&'static Profile, Set)> {
+pub fn set(launch: &Launch, path: &Path) -> Result<(&'static Profile, Set)> {
     let wrong = |what: &str, error: &dyn std::error::Error| {
-        Error::new(Kind::Malformed, format!("`launch.{what}`: {error}"))
+        Error::new(Kind::Malformed, format!("{}: `launch.{what}`: {error}", path.display()))
     };
     let profile = Profile::by_id(&launch.profile.value).map_err(|e| wrong("profile", &e))?;
     let cpus = launch.cpus.value.iter().map(|name| Cpu::named(name)).collect::<Result<_, _>>();
@@ -37,7 +39,7 @@ pub fn set(launch: &Launch) -> Result<(&'static Profile, Set)> {
 /// [`Kind::Rejected`] when the firmware would run what is not measured and the manifest does not
 /// allow it, or verifies nothing at all.
 pub fn record(manifest: &Manifest, assembled: &Assembled, initrd: Object) -> Result<Record> {
-    let (profile, set) = set(&manifest.launch)?;
+    let (profile, set) = set(&manifest.launch, Path::new(layout::MANIFEST))?;
     let what = format!("firmware, input `{}`", manifest.firmware.from.value);
     let firmware =
         FirmwareRecord::of(&assembled.firmware).map_err(|error| refused(&what, error))?;

@@ -3,8 +3,9 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use tempfile::TempDir;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::digest::Object;
 use crate::error::{Context as _, Error, Kind, Result};
@@ -15,6 +16,12 @@ use crate::manifest::{Lock, Manifest};
 use crate::release::assemble::Assembled;
 use crate::release::inventory::Inventory;
 use crate::release::{layout, measure, threat_model};
+
+/// A release in the making stands beside the release under this name.
+const STAGING: &str = ".counterfoil-";
+
+/// One that is older than this belongs to nobody.
+const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Writes the release of what was assembled to the directory `target`, replacing a release that is
 /// there. Nothing of it is seen before all of it is there.
@@ -29,6 +36,8 @@ pub fn write(
     report: &dyn Report,
 ) -> Result<Record> {
     check_target(target)?;
+    // A link to a release stays one; what it leads to is replaced.
+    let target = &target.canonicalize().unwrap_or_else(|_| target.to_owned());
     let parent = match target.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -36,9 +45,10 @@ pub fn write(
     let failed = || format!("failed making a directory in `{}`", parent.display());
     fs::create_dir_all(parent).context(Kind::Environment, failed)?;
     let staging = tempfile::Builder::new()
-        .prefix(".counterfoil-")
+        .prefix(STAGING)
         .tempdir_in(parent)
         .context(Kind::Environment, failed)?;
+    remove_abandoned(parent, staging.path());
     let new = Staged { root: staging.path().join("release") };
     fs::create_dir_all(new.root.join("image")).context(Kind::Environment, failed)?;
 
@@ -58,24 +68,60 @@ pub fn write(
     new.file(layout::THREAT_MODEL, threat_model::write(manifest, &record).as_bytes())?;
     new.file(layout::MANIFEST, manifest.canonical().as_bytes())?;
     new.file(layout::LOCK, lock.canonical().as_bytes())?;
-    replace(&staging, &new.root, target)?;
+    replace(&new.root, target)?;
     Ok(record)
 }
 
-/// Refuses to write over anything that is not a release, before any work is done.
+/// Refuses to write over anything that is not a release, and over a release to which somebody has
+/// added, before any work is done.
 ///
 /// # Errors
-/// [`Kind::Usage`] when `target` is there and is not a release.
+/// [`Kind::Usage`] when `target` is there and holds what a build would not put back.
 pub fn check_target(target: &Path) -> Result<()> {
-    let empty = || {
-        target.is_dir() && walkdir::WalkDir::new(target).min_depth(1).into_iter().next().is_none()
-    };
-    if !target.exists() || target.join(layout::RECORD).is_file() || empty() {
+    if fs::symlink_metadata(target).is_err() {
+        return Ok(());
+    }
+    let remedy = "move it away, or say another directory with `--output`";
+    if !target.is_dir() {
+        let message = format!("`{}` is there and is not a directory", target.display());
+        return Err(Error::new(Kind::Usage, message).hint(remedy));
+    }
+    let mut empty = true;
+    for entry in
+        walkdir::WalkDir::new(target).follow_root_links(true).min_depth(1).sort_by_file_name()
+    {
+        let entry = entry
+            .context(Kind::Environment, || format!("failed reading `{}`", target.display()))?;
+        empty = false;
+        let path = entry.path().strip_prefix(target).unwrap_or(entry.path());
+        let ours = |name: &&str| Path::new(name) == path || Path::new(name).starts_with(path);
+        if !layout::ALL.iter().any(|name| ours(&name)) {
+            let what = match target.join(layout::RECORD).is_file() {
+                true => "holds",
+                false => "is there and is not a release: it holds",
+            };
+            let message = format!("`{}` {what} `{}`", target.display(), path.display());
+            return Err(Error::new(Kind::Usage, message).hint(remedy));
+        }
+    }
+    if empty || target.join(layout::RECORD).is_file() {
         return Ok(());
     }
     let message = format!("`{}` is there and is not a release", target.display());
-    Err(Error::new(Kind::Usage, message)
-        .hint("remove it, or say another directory with `--output`"))
+    Err(Error::new(Kind::Usage, message).hint(remedy))
+}
+
+/// Removes what killed builds left beside the release. "Now" is the time of a directory made now.
+fn remove_abandoned(parent: &Path, own: &Path) {
+    let modified = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    let Some(now) = modified(own) else { return };
+    for entry in walkdir::WalkDir::new(parent).min_depth(1).max_depth(1).into_iter().flatten() {
+        let ours = entry.file_name().to_string_lossy().starts_with(STAGING);
+        let age = modified(entry.path()).and_then(|then| now.duration_since(then).ok());
+        if ours && entry.file_type().is_dir() && age.is_some_and(|age| age > ABANDONED) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 struct Staged {
@@ -95,7 +141,7 @@ impl Staged {
         let mut out = BufWriter::new(file);
         let object = cpio::write(&assembled.tree, &mut out).map_err(|error| {
             let kind = match &error {
-                CpioError::TooLarge { .. } => Kind::Malformed,
+                CpioError::TooLarge { .. } | CpioError::Dropped { .. } => Kind::Malformed,
                 _ => Kind::Environment,
             };
             Error::caused(kind, "the initrd cannot be written", error)
@@ -105,18 +151,15 @@ impl Staged {
     }
 }
 
-/// Puts the new directory in the place of the old one by renaming, never by copying.
-fn replace(staging: &TempDir, new: &Path, target: &Path) -> Result<()> {
-    let failed = || format!("failed moving the release to `{}`", target.display());
-    let old = staging.path().join("old");
-    if target.exists() {
-        fs::rename(target, &old).context(Kind::Environment, failed)?;
-    }
-    fs::rename(new, target).or_else(|error| {
-        // Put back what was there.
-        if old.exists() {
-            let _ = fs::rename(&old, target);
-        }
-        Err(error).context(Kind::Environment, failed)
-    })
+/// Puts the new directory in the place of the old one by one renaming: there is always a release.
+fn replace(new: &Path, target: &Path) -> Result<()> {
+    let exchange = |flags| renameat_with(CWD, new, CWD, target, flags);
+    exchange(RenameFlags::NOREPLACE)
+        .or_else(|_| exchange(RenameFlags::EXCHANGE))
+        // A file system that cannot exchange, or an empty directory in a build's way.
+        .map_err(std::io::Error::from)
+        .or_else(|_| fs::rename(new, target))
+        .context(Kind::Environment, || {
+            format!("failed moving the release to `{}`", target.display())
+        })
 }

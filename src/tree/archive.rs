@@ -17,7 +17,7 @@ use crate::tree::Blob as _;
 use crate::tree::held::{FileRange, Held, Range};
 
 /// How many symbolic links a path may lead through, as in the kernel (path_resolution(7)).
-const MAX_LINKS: usize = 40;
+pub const MAX_LINKS: usize = 40;
 
 /// An archive that cannot be read, or a path in it that cannot be taken.
 #[derive(Debug, thiserror::Error)]

@@ -23,6 +23,8 @@ struct Stamp {
     size: u64,
     modified: (i64, i64),
     changed: (i64, i64),
+    /// Taking a name away changes the change time too, and no bytes.
+    names: u64,
 }
 
 /// Where bytes are in a file.
@@ -69,7 +71,12 @@ impl Held {
     }
 
     fn check(&self) -> io::Result<()> {
-        if Stamp::of(&self.file.metadata()?) == self.stamp {
+        let now = Stamp::of(&self.file.metadata()?);
+        let then = match now.names == self.stamp.names {
+            true => self.stamp,
+            false => Stamp { changed: now.changed, names: now.names, ..self.stamp },
+        };
+        if now == then {
             return Ok(());
         }
         Err(io::Error::other("the file was written to while it was in use"))
@@ -82,6 +89,7 @@ impl Stamp {
             size: metadata.len(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
+            names: metadata.nlink(),
         }
     }
 }

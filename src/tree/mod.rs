@@ -129,10 +129,7 @@ const IMPLIED_MODE: u16 = 0o755;
 impl Default for Tree {
     fn default() -> Self {
         let root = GuestPath::root();
-        Self {
-            nodes: BTreeMap::from([(root.clone(), implied())]),
-            implied: BTreeSet::from([root]),
-        }
+        Self { nodes: BTreeMap::from([(root.clone(), implied())]), implied: BTreeSet::from([root]) }
     }
 }
 
@@ -294,8 +291,11 @@ mod tests {
         };
         for reversed in [false, true] {
             let mut tree = Tree::default();
-            let mut nodes =
-                vec![("/a/b", file("x")), ("/a", directory(0o700, "z")), ("/a", directory(0o700, "y"))];
+            let mut nodes = vec![
+                ("/a/b", file("x")),
+                ("/a", directory(0o700, "z")),
+                ("/a", directory(0o700, "y")),
+            ];
             if reversed {
                 nodes.reverse();
             }
@@ -305,7 +305,10 @@ mod tests {
             let node = tree.get(&path("/a")).unwrap();
             assert_eq!((node.mode, node.origin.as_str()), (0o700, "y"));
             let error = tree.place(path("/a"), directory(0o755, "w")).unwrap_err();
-            assert_eq!(error.to_string(), "`/a` comes from two places that differ in mode: w and y");
+            assert_eq!(
+                error.to_string(),
+                "`/a` comes from two places that differ in mode: w and y"
+            );
         }
     }
 }

@@ -34,6 +34,9 @@ const KERNEL: &str = "Linux version";
 /// What the firmware prints when it finds nothing to start (edk2 `BdsDxe`).
 const NOTHING: &str = "No bootable option";
 
+/// What the firmware prints when it crashes (edk2 `CpuExceptionHandlerLib`).
+const EXCEPTION: &str = "!!!! X64 Exception";
+
 /// Bytes of console kept to look for words in.
 const KEPT: usize = 1 << 16;
 
@@ -46,8 +49,10 @@ pub enum Outcome {
     Reset,
     /// The firmware stopped without a word: what it was handed is not what the table names.
     Refused,
-    /// The firmware found nothing to start: there is no table, or it is empty.
+    /// The firmware found nothing that it may start.
     NothingToBoot,
+    /// The firmware crashed, and said so.
+    FirmwareCrashed,
     /// The time was up.
     TimedOut,
     /// Somebody asked for an end.
@@ -168,8 +173,11 @@ impl Watch {
     }
 
     fn take(&mut self, bytes: &[u8], out: &mut dyn Write) -> io::Result<()> {
-        out.write_all(bytes)?;
-        out.flush()?;
+        // Whoever read the console has enough of it; the machine runs on.
+        match out.write_all(bytes).and_then(|()| out.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
+            _ => {}
+        }
         let room = KEPT.saturating_sub(self.seen.len());
         self.seen.extend(bytes.iter().take(room));
         Ok(())
@@ -188,13 +196,17 @@ impl Watch {
         Ok(match reason.as_deref() {
             Some("guest-shutdown") => Outcome::PoweredOff,
             Some("guest-reset" | "guest-panic") => Outcome::Reset,
-            _ if status.success() => Outcome::PoweredOff,
             _ => {
                 let mut said = String::new();
                 if let Some(mut pipe) = self.child.stderr.take() {
                     let _ = pipe.read_to_string(&mut said);
                 }
-                Outcome::QemuFailed(said.trim().to_owned())
+                let said = said.trim();
+                let reason = reason.map(|reason| format!("{reason}, ")).unwrap_or_default();
+                Outcome::QemuFailed(format!(
+                    "{reason}{status}{}{said}",
+                    if said.is_empty() { "" } else { ": " }
+                ))
             }
         })
     }
@@ -207,9 +219,10 @@ impl Watch {
         if self.sightings < SIGHTINGS {
             return None;
         }
-        Some(match contains(&self.seen, NOTHING) {
-            true => Outcome::NothingToBoot,
-            false => Outcome::Refused,
+        Some(match () {
+            () if contains(&self.seen, EXCEPTION) => Outcome::FirmwareCrashed,
+            () if contains(&self.seen, NOTHING) => Outcome::NothingToBoot,
+            () => Outcome::Refused,
         })
     }
 }

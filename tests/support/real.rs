@@ -90,6 +90,7 @@ pub fn qemu() -> Qemu {
                 trust: &trust,
                 client: &client,
                 report: &Silent,
+                offline: false,
             };
             let resolver = Resolver { fetcher: &fetcher, now: 0 };
             Qemu::in_root(&private::root(&root().join("store/tools"), &resolver).unwrap())
