@@ -231,6 +231,28 @@ fn run_boots_a_release_and_stops_when_told() {
 }
 
 #[test]
+fn no_machine_outlives_a_program_that_was_killed() {
+    let port = free_port();
+    let mut child =
+        run_command(&real::release("hello"), &format!("{port}:8080"), "120").spawn().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let taken = || TcpListener::bind(("127.0.0.1", port)).is_err();
+    while !taken() {
+        assert!(
+            Instant::now() < deadline && child.try_wait().unwrap().is_none(),
+            "QEMU never began"
+        );
+        thread::sleep(Duration::from_millis(100));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    while taken() {
+        assert!(Instant::now() < deadline, "QEMU is still there");
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
 fn run_says_when_the_time_is_up() {
     let output = run_command(&real::release("hello"), "1", "2").output().unwrap();
     let ran = support::place::Ran::of(&output);

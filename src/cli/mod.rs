@@ -1,5 +1,6 @@
 //! The command line. One small file a subcommand: arguments in, library call, output out.
 
+mod bound;
 mod build;
 mod inspect;
 mod lock;
@@ -81,6 +82,8 @@ enum Command {
     Run(run::Run),
     Measure(measure::Measure),
     Inspect(inspect::Inspect),
+    #[command(hide = true)]
+    Bound(bound::Bound),
     Completions(shell::Completions),
     Man(shell::Man),
 }
@@ -115,6 +118,7 @@ impl Command {
             Self::Run(command) => command.run(ui, settings),
             Self::Measure(command) => command.run(ui),
             Self::Inspect(command) => command.run(ui),
+            Self::Bound(command) => command.run(),
             Self::Completions(command) => command.run(ui, Cli::command()),
             Self::Man(command) => command.run(ui, Cli::command()),
         }

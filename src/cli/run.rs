@@ -108,7 +108,7 @@ impl Run {
             ui.note(&format!("the guest's port {guest} is at 127.0.0.1:{host}"));
         }
         let deadline = self.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds));
-        let mut watch = Watch::start(&qemu, &machine, directory.path())
+        let mut watch = Watch::start(&bound(qemu), &machine, directory.path())
             .context(Kind::Environment, || "QEMU cannot be started".to_owned())?;
         let stop = stop_flag()?;
         let outcome = watch
@@ -231,6 +231,14 @@ impl Run {
             }
         }
     }
+}
+
+/// The same QEMU, started so that it ends with this process even if that is killed.
+fn bound(qemu: Qemu) -> Qemu {
+    let parent = std::process::id().to_string();
+    let mut command = vec!["/proc/self/exe".into(), "bound".into(), parent.into()];
+    command.extend(qemu.command);
+    Qemu { command, ..qemu }
 }
 
 /// Raised by the signals that ask a program to end, so that the machine ends with it.

@@ -158,13 +158,13 @@ impl Config {
         (!options.is_empty()).then_some(Self { options, version })
     }
 
-    /// Whether it can be the configuration of this kernel release, as far as it says whose it is.
+    /// Whether it can be the configuration of this kernel release, as far as it says whose it is: the
+    /// first two numbers agree. Debian's 6.1 says the third in the one place and not in the other.
     pub fn can_be_of(&self, release: &str) -> bool {
-        self.version.as_ref().is_none_or(|version| {
-            release
-                .strip_prefix(version.as_str())
-                .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
-        })
+        let series = |version: &str| -> Vec<String> {
+            version.split(|c: char| !c.is_ascii_digit()).take(2).map(str::to_owned).collect()
+        };
+        self.version.as_ref().is_none_or(|version| series(version) == series(release))
     }
 
     /// How `option`, without `CONFIG_`, is set.
@@ -198,6 +198,7 @@ mod tests {
         let named = "# Linux/x86 6.12.10 Kernel Configuration\nCONFIG_A=y\n";
         let config = Config::parse(named).unwrap();
         assert!(config.can_be_of("6.12.10+deb13-cloud-amd64"));
-        assert!(!config.can_be_of("6.12.107+deb13-cloud-amd64") && !config.can_be_of("6.1.0"));
+        assert!(config.can_be_of("6.12.0-50-cloud-amd64"));
+        assert!(!config.can_be_of("6.1.0-50-cloud-amd64") && !config.can_be_of("7.12.10"));
     }
 }

@@ -94,8 +94,9 @@ pub fn check_target(target: &Path) -> Result<()> {
             .context(Kind::Environment, || format!("failed reading `{}`", target.display()))?;
         empty = false;
         let path = entry.path().strip_prefix(target).unwrap_or(entry.path());
-        let ours = |name: &&str| Path::new(name) == path || Path::new(name).starts_with(path);
-        if !layout::ALL.iter().any(|name| ours(&name)) {
+        let ours =
+            |name: &&'static str| Path::new(name) == path || Path::new(name).starts_with(path);
+        if !layout::ALL.iter().any(ours) {
             let what = match target.join(layout::RECORD).is_file() {
                 true => "holds",
                 false => "is there and is not a release: it holds",

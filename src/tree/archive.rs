@@ -5,6 +5,7 @@
 //! when they are asked for.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{self, Read, Seek as _, Write};
 use std::sync::Arc;
 
@@ -155,9 +156,9 @@ impl Archive {
         // Many archives hold files without the directories above them.
         let mut implied: Vec<_> = members.keys().filter_map(GuestPath::parent).collect();
         while let Some(path) = implied.pop() {
-            if !members.contains_key(&path) {
-                implied.extend(path.parent());
-                members.insert(path, Indexed { member: Member::Directory, mode: 0o755 });
+            if let Entry::Vacant(entry) = members.entry(path) {
+                implied.extend(entry.key().parent());
+                entry.insert(Indexed { member: Member::Directory, mode: 0o755 });
             }
         }
         let root = Indexed { member: Member::Directory, mode: 0o755 };
