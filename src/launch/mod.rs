@@ -20,6 +20,8 @@ pub mod measure;
 pub mod page;
 pub mod profile;
 pub mod record;
+pub mod sev;
+pub mod trace;
 mod unmeasured;
 pub mod vmsa;
 pub mod volume;
