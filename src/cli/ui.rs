@@ -62,6 +62,10 @@ impl Ui {
         self.format == Format::Json
     }
 
+    pub(super) fn is_verbose(&self) -> bool {
+        self.verbose
+    }
+
     /// Prints the answer.
     pub(super) fn answer(&self, text: &str) -> Result<()> {
         let mut out = io::stdout().lock();
