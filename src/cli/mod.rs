@@ -5,6 +5,7 @@ mod inspect;
 mod lock;
 mod measure;
 mod run;
+mod schema;
 mod settings;
 mod shell;
 mod ui;
@@ -84,6 +85,7 @@ enum Command {
     Run(run::Run),
     Measure(measure::Measure),
     Inspect(inspect::Inspect),
+    Schema(schema::Schema),
     Completions(shell::Completions),
     Man(shell::Man),
 }
@@ -119,6 +121,7 @@ impl Command {
             Self::Run(command) => command.run(ui, settings),
             Self::Measure(command) => command.run(ui),
             Self::Inspect(command) => command.run(ui),
+            Self::Schema(command) => command.run(ui),
             Self::Completions(command) => command.run(Cli::command()),
             Self::Man(command) => command.run(Cli::command()),
         }

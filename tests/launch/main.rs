@@ -13,6 +13,7 @@ mod peer;
 mod random;
 mod real;
 mod record;
+mod schema;
 mod set;
 mod vectors;
 mod volumes;

@@ -55,7 +55,7 @@ fn inputs(image: &[u8]) -> Inputs {
     }
 }
 
-fn record() -> Record {
+pub(crate) fn record() -> Record {
     Record::new(inputs(&image().bytes())).unwrap()
 }
 
