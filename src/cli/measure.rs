@@ -1,7 +1,9 @@
 //! `measure`: compute launch digests, from a release, a launch record or files. It also understands
 //! the flags of sev-snp-measure 0.0.13 and answers with the same bytes.
 
+mod export;
 mod files;
+mod image;
 mod output;
 mod parameters;
 mod profiles;
@@ -15,6 +17,7 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::ui::Ui;
 use crate::error::{Context as _, Error, Kind, Result};
+use export::Export;
 use files::Files;
 pub(super) use output::table;
 use output::{Encoding, Rows};
@@ -30,6 +33,7 @@ Examples:
       --append 'console=ttyS0' --vcpus 1,2,4 --cpu EPYC-v4,EPYC-Milan
   counterfoil measure --list-profiles                         the hypervisors that are known
   counterfoil measure --record launch.json --vcpus 1 --cpu EPYC-v4 --trace
+  counterfoil measure releases/llama --export corim > llama.corim
 
 With --mode, the flags, the defaults and the output are those of sev-snp-measure 0.0.13:
   counterfoil measure --mode snp --vcpus 4 --vcpu-type EPYC-v4 --ovmf OVMF.amdsev.fd \\
@@ -74,6 +78,9 @@ pub(super) struct Measure {
     /// Print every launch update, and the digest after it, for one set of parameters.
     #[arg(long, conflicts_with = "dump_vmsa")]
     trace: bool,
+    /// Print the digests of a release or a record as reference values for another verifier.
+    #[arg(long, value_enum, value_name = "FORM", conflicts_with_all = ["firmware", "trace"])]
+    export: Option<Export>,
     /// Print the VMM profiles: what each covers, and how far it is known to be true.
     #[arg(long, conflicts_with_all = ["release", "record", "firmware", "mode", "trace", "dump_vmsa"])]
     list_profiles: bool,
@@ -138,6 +145,9 @@ impl Measure {
                 .vmsas(vcpus, cpu.signature, features)
                 .context(Kind::Rejected, || "no VMSA".to_owned())?;
             output::dump_vmsas(ui, directory, pages)?;
+        }
+        if let (Some(form), Some(record)) = (self.export, &subject.record) {
+            return form.print(ui, record, &digests);
         }
         let rows = Rows {
             mode: self.mode.map(|_| "SEV_SNP"),

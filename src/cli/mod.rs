@@ -83,7 +83,7 @@ enum Command {
     Lock(lock::Lock),
     Build(build::Build),
     Run(run::Run),
-    Measure(measure::Measure),
+    Measure(Box<measure::Measure>),
     Inspect(inspect::Inspect),
     Schema(schema::Schema),
     Completions(shell::Completions),

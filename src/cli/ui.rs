@@ -75,6 +75,14 @@ impl Ui {
             .context(Kind::Environment, || "failed writing to standard output".to_owned())
     }
 
+    /// Prints an answer that is not text.
+    pub(super) fn bytes(&self, bytes: &[u8]) -> Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(bytes)
+            .and_then(|()| out.flush())
+            .context(Kind::Environment, || "failed writing to standard output".to_owned())
+    }
+
     /// Prints the answer for programs.
     pub(super) fn json(&self, value: &impl Serialize) -> Result<()> {
         let text = serde_json::to_string_pretty(value)

@@ -2,13 +2,13 @@
 //! to be wrong.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+mod command;
 mod drop_in;
 mod firmware;
 mod golden;
 mod image;
 mod oracle;
 #[path = "../support/peer.rs"]
-#[allow(unreachable_pub, clippy::print_stderr, clippy::disallowed_methods)]
 mod peer;
 mod random;
 mod real;

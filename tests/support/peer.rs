@@ -1,4 +1,10 @@
 //! The calculator that ours is held against.
+#![allow(
+    unreachable_pub,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test may fail"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

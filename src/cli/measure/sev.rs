@@ -1,7 +1,7 @@
 //! The modes `sev` and `seves`: guests without SNP, as sev-snp-measure measures them.
 
 use crate::cli::measure::output::{self, Plain};
-use crate::cli::measure::{Measure, Mode, files};
+use crate::cli::measure::{Measure, Mode, image};
 use crate::cli::ui::Ui;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::launch::sev::{self, SevLaunch};
@@ -27,7 +27,7 @@ impl Measure {
         let refused = || "the firmware cannot be measured with what it boots".to_owned();
         let (firmware, mut launch) = self.files.load(|path, hashes| {
             let start = |_| SevLaunch::default();
-            let (firmware, mut launch) = files::stream_any(path, start, SevLaunch::add_image)?;
+            let (firmware, mut launch) = image::stream_any(path, start, SevLaunch::add_image)?;
             if let Some(hashes) = hashes()? {
                 launch.add_hashes(&firmware, &hashes).context(Kind::Rejected, refused)?;
             }

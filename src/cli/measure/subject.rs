@@ -18,20 +18,22 @@ pub(super) struct Subject {
     /// `None` is `kernel-hashes=off`.
     pub(super) hashes: Option<HashTable>,
     pub(super) set: Set,
+    /// What all of it was read from, if it was.
+    pub(super) record: Option<Record>,
 }
 
 impl Subject {
     pub(super) fn of_release(root: &Path) -> Result<Self> {
         let release = Release::open(root)?;
         release.check_artifacts()?;
-        Self::new(&release.record).context(Kind::Malformed, || "the launch record".to_owned())
+        Self::new(release.record).context(Kind::Malformed, || "the launch record".to_owned())
     }
 
     pub(super) fn of_record(path: &Path) -> Result<Self> {
-        Self::new(&read_record(path)?).context(Kind::Malformed, || "the launch record".to_owned())
+        Self::new(read_record(path)?).context(Kind::Malformed, || "the launch record".to_owned())
     }
 
-    fn new(record: &Record) -> Result<Self, RecordError> {
+    fn new(record: Record) -> Result<Self, RecordError> {
         Ok(Self {
             profile: Profile::by_id(&record.profile)?,
             firmware: record.firmware.layout()?,
@@ -39,6 +41,7 @@ impl Subject {
             pages: None,
             hashes: record.boot.as_ref().map(|boot| boot.hashes()).transpose()?,
             set: record.set()?,
+            record: Some(record),
         })
     }
 
