@@ -12,11 +12,12 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use counterfoil::launch::Record;
 use counterfoil::release::layout;
+use support::peer::sev_snp_measure;
 use support::place::Ran;
 use support::real;
 
@@ -259,33 +260,4 @@ fn edited(name: &str, new: &str, change: impl Fn(&str) -> String) -> String {
     assert_ne!(changed, text);
     fs::write(directory.join(format!("{new}.yaml")), changed).unwrap();
     format!("manifests/{new}.yaml")
-}
-
-/// Installed once below the target directory. Where there is no Python or no package index the test
-/// is skipped, and says so; under CI that is a failure.
-fn sev_snp_measure() -> Option<PathBuf> {
-    let root = real::root().join("sev-snp-measure-0.0.13");
-    let tool = root.join("bin/sev-snp-measure");
-    if tool.exists() {
-        return Some(tool);
-    }
-    let run = |program: &Path, arguments: &[&str]| {
-        Command::new(program).args(arguments).output().map(|output| Ran::of(&output))
-    };
-    let venv = run(Path::new("python3"), &["-m", "venv", root.to_str().unwrap()]);
-    let installed = venv.and_then(|_| {
-        run(&root.join("bin/pip"), &["install", "--quiet", "sev-snp-measure==0.0.13"])
-    });
-    match installed {
-        Ok(ran) if ran.code == 0 => Some(tool),
-        other => {
-            let _ = fs::remove_dir_all(&root);
-            assert!(
-                std::env::var_os("CI").is_none(),
-                "sev-snp-measure cannot be installed: {other:?}"
-            );
-            eprintln!("skipped: sev-snp-measure cannot be installed: {other:?}");
-            None
-        }
-    }
 }

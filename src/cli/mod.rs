@@ -6,6 +6,7 @@ mod inspect;
 mod lock;
 mod measure;
 mod run;
+mod schema;
 mod settings;
 mod shell;
 mod ui;
@@ -80,8 +81,9 @@ enum Command {
     Lock(lock::Lock),
     Build(build::Build),
     Run(run::Run),
-    Measure(measure::Measure),
+    Measure(Box<measure::Measure>),
     Inspect(inspect::Inspect),
+    Schema(schema::Schema),
     #[command(hide = true)]
     Bound(bound::Bound),
     Completions(shell::Completions),
@@ -118,6 +120,7 @@ impl Command {
             Self::Run(command) => command.run(ui, settings),
             Self::Measure(command) => command.run(ui),
             Self::Inspect(command) => command.run(ui),
+            Self::Schema(command) => command.run(ui),
             Self::Bound(command) => command.run(),
             Self::Completions(command) => command.run(ui, Cli::command()),
             Self::Man(command) => command.run(ui, Cli::command()),

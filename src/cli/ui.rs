@@ -65,6 +65,10 @@ impl Ui {
         self.format == Format::Json
     }
 
+    pub(super) fn is_verbose(&self) -> bool {
+        self.verbose
+    }
+
     /// Prints the answer.
     pub(super) fn answer(&self, text: &str) -> Result<()> {
         self.answered.set(true);
@@ -77,6 +81,14 @@ impl Ui {
                 io::ErrorKind::BrokenPipe => Ok(()),
                 _ => Err(error),
             })
+            .context(Kind::Environment, || "failed writing to standard output".to_owned())
+    }
+
+    /// Prints an answer that is not text.
+    pub(super) fn bytes(&self, bytes: &[u8]) -> Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(bytes)
+            .and_then(|()| out.flush())
             .context(Kind::Environment, || "failed writing to standard output".to_owned())
     }
 

@@ -73,9 +73,16 @@ impl Firmware {
     /// Reads the footer of an image. The rest of the image is not looked at; see
     /// [`super::page::image_digest`] for its pages and [`super::DirectBoot`] for its modules.
     pub fn parse(image: &[u8]) -> Result<Self, FirmwareError> {
-        let size = image_size(image.len() as u64)?;
-        let footer = footer::read(image)?;
-        Self::new(size, footer.reset_eip, footer.hash_table, footer.sections)
+        Self::parse_tail(image, image.len() as u64)
+    }
+
+    /// Reads the footer from the last bytes of an image of `size` bytes. The table is in the last
+    /// 64 KiB and 32 bytes; the SEV metadata may be anywhere, and if it begins before the tail
+    /// does, the error is [`FirmwareError::MetadataOffset`] with a distance of at most `size`.
+    pub fn parse_tail(tail: &[u8], size: u64) -> Result<Self, FirmwareError> {
+        let length = image_size(size)?;
+        let footer = footer::read(tail, (length as usize).saturating_sub(tail.len()))?;
+        Self::new(length, footer.reset_eip, footer.hash_table, footer.sections)
     }
 
     /// Checks the parts, which may come from an image or from a record.

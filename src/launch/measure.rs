@@ -118,6 +118,22 @@ impl Launch {
         self.chain.digest()
     }
 
+    /// How the VMM launches.
+    pub fn profile(&self) -> &'static Profile {
+        self.profile
+    }
+
+    /// The VMSAs, first to last.
+    pub fn vmsas(
+        &self,
+        vcpus: u32,
+        signature: Signature,
+        features: SevFeatures,
+    ) -> Result<impl Iterator<Item = [u8; PAGE_SIZE as usize]>, LaunchError> {
+        let pages = self.profile.vcpu.pages(vcpus, self.reset_eip, signature, features);
+        pages.ok_or(LaunchError::NoResetAddress { vcpus })
+    }
+
     /// The digests of a set, in its order: by vCPU count, then CPU, then features.
     pub fn digests(&self, set: &Set) -> Result<Vec<Digest>, LaunchError> {
         let mut columns = Vec::new();
@@ -141,6 +157,11 @@ impl Launch {
         Ok(rows)
     }
 
+    fn vmsa(&self, eip: u32, signature: Signature, features: SevFeatures) -> Update {
+        let page = self.profile.vcpu.page(eip, signature, features);
+        Update::hashed(PageType::Vmsa, VMSA_GPA, &page)
+    }
+
     /// The digests for ascending vCPU counts: each count goes on where the one before it ended.
     fn counts(
         &self,
@@ -148,9 +169,7 @@ impl Launch {
         signature: Signature,
         features: SevFeatures,
     ) -> Result<Vec<Sha384>, LaunchError> {
-        let state = &self.profile.vcpu;
-        let vmsa =
-            |eip| Update::hashed(PageType::Vmsa, VMSA_GPA, &state.page(eip, signature, features));
+        let vmsa = |eip| self.vmsa(eip, signature, features);
         let bsp = vmsa(BSP_EIP);
         let ap = self.reset_eip.map(vmsa);
         let (mut chain, mut added) = (self.chain, 0);

@@ -11,6 +11,7 @@
 
 pub mod cpu;
 pub mod direct_boot;
+pub mod export;
 pub mod features;
 pub mod firmware;
 pub mod guid;
@@ -20,6 +21,8 @@ pub mod measure;
 pub mod page;
 pub mod profile;
 pub mod record;
+pub mod sev;
+pub mod trace;
 mod unmeasured;
 pub mod vmsa;
 pub mod volume;

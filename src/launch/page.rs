@@ -1,6 +1,9 @@
 //! The measurement itself: SNP_LAUNCH_UPDATE hashes one PAGE_INFO structure for each page, and each
 //! structure holds the digest so far (SNP ABI, section 8.17).
 
+use std::fmt;
+
+use serde::Serialize;
 use zerocopy::little_endian::{U16, U64};
 use zerocopy::{Immutable, IntoBytes};
 
@@ -10,8 +13,9 @@ use crate::digest::Sha384;
 pub const PAGE_SIZE: u32 = 0x1000;
 
 /// PAGE_TYPE (SNP ABI, table "Encodings for the PAGE_TYPE Field").
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[repr(u8)]
+#[serde(rename_all = "kebab-case")]
 pub enum PageType {
     /// Hashed contents.
     Normal = 1,
@@ -41,6 +45,19 @@ pub struct Update {
 /// The launch digest as it grows, page by page.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Chain(Sha384);
+
+impl fmt::Display for PageType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Normal => "normal",
+            Self::Vmsa => "vmsa",
+            Self::Zero => "zero",
+            Self::Unmeasured => "unmeasured",
+            Self::Secrets => "secrets",
+            Self::Cpuid => "cpuid",
+        })
+    }
+}
 
 impl Update {
     /// A page whose contents are hashed.
@@ -98,6 +115,33 @@ pub fn image_digest(bytes: &[u8]) -> Sha384 {
     let mut chain = Chain::START;
     image(bytes).for_each(|update| chain.add(&update));
     chain.digest()
+}
+
+/// [`image_digest`] of an image that comes in pieces, so that it need not be in memory.
+#[derive(Clone, Debug)]
+pub struct ImageChain {
+    chain: Chain,
+    gpa: u64,
+}
+
+impl ImageChain {
+    /// Before the first page of an image of `size` bytes, which is mapped to end at 4 GiB.
+    pub fn new(size: u32) -> Self {
+        Self { chain: Chain::START, gpa: (1 << 32) - u64::from(size) }
+    }
+
+    /// Adds the pages that come next. Only the last piece may end inside a page.
+    pub fn add(&mut self, pages: &[u8]) {
+        for page in pages.chunks(PAGE_SIZE as usize) {
+            self.chain.add(&Update::hashed(PageType::Normal, self.gpa, page));
+            self.gpa += u64::from(PAGE_SIZE);
+        }
+    }
+
+    /// The digest so far.
+    pub fn digest(&self) -> Sha384 {
+        self.chain.digest()
+    }
 }
 
 const PAGE_INFO_SIZE: usize = 0x70;

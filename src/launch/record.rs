@@ -28,6 +28,9 @@ use crate::digest::{Sha256, Sha384};
 /// 1: SEV-SNP with direct boot.
 pub const VERSION: u32 = 1;
 
+/// The JSON Schema of a record (draft 2020-12).
+pub const SCHEMA: &str = include_str!("record/schema.json");
+
 /// Everything that a launch digest is computed from. The order of the fields is the order in the
 /// file.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

@@ -4,6 +4,10 @@
 //! CPU as the VMM sets it, and what KVM changes on the way (EFER.SVME and CR4.MCE are on because
 //! KVM needs them so). See [`super::profile`] for what differs between VMMs.
 
+mod fields;
+
+pub use fields::{Field, fields};
+
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
@@ -49,6 +53,26 @@ pub enum Rdx {
 }
 
 impl VcpuState {
+    /// The VMSAs of all vCPUs, first to last; those after the first start at `reset_eip`. `None` if
+    /// there are several and it is not known where they start.
+    pub fn pages(
+        &self,
+        vcpus: u32,
+        reset_eip: Option<u32>,
+        signature: Signature,
+        features: SevFeatures,
+    ) -> Option<impl Iterator<Item = [u8; PAGE_SIZE as usize]>> {
+        let page = |eip| self.page(eip, signature, features);
+        let others = vcpus.saturating_sub(1) as usize;
+        let first = (vcpus > 0).then(|| page(BSP_EIP));
+        let other = reset_eip.map(page);
+        if others > 0 && other.is_none() {
+            return None;
+        }
+        let other = other.into_iter().flat_map(move |page| std::iter::repeat_n(page, others));
+        Some(first.into_iter().chain(other))
+    }
+
     /// The VMSA of a vCPU that starts at `eip`.
     pub fn page(
         &self,

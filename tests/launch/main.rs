@@ -2,13 +2,18 @@
 //! to be wrong.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+mod command;
+mod drop_in;
 mod firmware;
 mod golden;
 mod image;
 mod oracle;
+#[path = "../support/peer.rs"]
+mod peer;
 mod random;
 mod real;
 mod record;
+mod schema;
 mod set;
 mod vectors;
 mod volumes;

@@ -12,7 +12,7 @@ use crate::oracle;
 
 #[expect(clippy::disallowed_methods, reason = "names a folder of test inputs")]
 #[expect(clippy::print_stderr, reason = "a test that did not run must say so")]
-fn image(name: &str) -> Option<Vec<u8>> {
+pub(crate) fn image(name: &str) -> Option<Vec<u8>> {
     let folder = std::env::var_os("COUNTERFOIL_TEST_FIRMWARE").map(PathBuf::from);
     let image = folder.and_then(|folder| fs::read(folder.join(name)).ok());
     if image.is_none() {

@@ -17,7 +17,7 @@ const CMDLINE: &str = "console=ttyS0 \"quoted\" \u{e9} \
      model=4813494d137e1631bba301d5acab6e7bb7aa74ce1185d456565ef51d737677b2";
 
 /// An image with a verifier in it.
-fn image() -> Image {
+pub(crate) fn image() -> Image {
     let mut body = Vec::new();
     for name in ["kernel", "initrd", "cmdline"] {
         body.extend(utf16(name));
@@ -55,7 +55,7 @@ fn inputs(image: &[u8]) -> Inputs {
     }
 }
 
-fn record() -> Record {
+pub(crate) fn record() -> Record {
     Record::new(inputs(&image().bytes())).unwrap()
 }
 

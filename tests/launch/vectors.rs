@@ -47,12 +47,12 @@ fn published_digests_of_ec2_before_2026() {
     }
 }
 
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors/launch")
 }
 
 #[expect(clippy::print_stderr, reason = "a test that did not run must say so")]
-fn vectors(name: &str) -> Option<Value> {
+pub(crate) fn vectors(name: &str) -> Option<Value> {
     let Ok(json) = fs::read(folder().join(name)) else {
         eprintln!("skipped: no `{name}` in {}", folder().display());
         return None;

@@ -4,6 +4,7 @@
 
 pub mod deb;
 pub mod key;
+pub mod peer;
 pub mod place;
 pub mod real;
 pub mod repository;

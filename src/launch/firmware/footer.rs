@@ -15,10 +15,11 @@ pub(super) struct Footer {
     pub(super) sections: Vec<Section>,
 }
 
-pub(super) fn read(image: &[u8]) -> Result<Footer, FirmwareError> {
+/// Reads the footer from the end of an image; `before` bytes of the image come before `tail`.
+pub(super) fn read(tail: &[u8], before: usize) -> Result<Footer, FirmwareError> {
     let mut footer = Footer::default();
     let mut seen: Vec<Guid> = Vec::new();
-    let (mut table, mut end) = table(image)?;
+    let (mut table, mut end) = table(tail, before)?;
     while !table.is_empty() {
         let entry = entry(table, end)?;
         if seen.contains(&entry.guid) {
@@ -31,7 +32,9 @@ pub(super) fn read(image: &[u8]) -> Result<Footer, FirmwareError> {
                 let [gpa, size] = entry.data::<[U32; 2]>()?;
                 footer.hash_table = Some(HashTableArea { gpa: gpa.get(), size: size.get() });
             }
-            SEV_METADATA => footer.sections = metadata(image, entry.data::<U32>()?.get())?,
+            SEV_METADATA => {
+                footer.sections = metadata(tail, before, entry.data::<U32>()?.get())?;
+            }
             // Others describe SEV secrets, TDX and what comes next; they place no SNP page.
             _ => {}
         }
@@ -41,20 +44,21 @@ pub(super) fn read(image: &[u8]) -> Result<Footer, FirmwareError> {
 }
 
 /// The entries, without the header that closes the table, and the offset at which they end.
-fn table(image: &[u8]) -> Result<(&[u8], usize), FirmwareError> {
-    let end = image.len().saturating_sub(RESET_VECTOR_SIZE);
-    let missing = || FirmwareError::NoTable { offset: end.saturating_sub(size_of::<Guid>()) };
-    let (before, _) = image.split_at_checked(end).ok_or_else(missing)?;
-    let (before, header) = EntryHeader::read_from_suffix(before).map_err(|_| missing())?;
+fn table(tail: &[u8], before: usize) -> Result<(&[u8], usize), FirmwareError> {
+    let end = tail.len().saturating_sub(RESET_VECTOR_SIZE);
+    let offset = before + end;
+    let missing = || FirmwareError::NoTable { offset: offset.saturating_sub(size_of::<Guid>()) };
+    let (table, _) = tail.split_at_checked(end).ok_or_else(missing)?;
+    let (table, header) = EntryHeader::read_from_suffix(table).map_err(|_| missing())?;
     if header.guid != TABLE_FOOTER {
         return Err(missing());
     }
-    let wrong = || FirmwareError::TableLength { length: header.length.get(), room: end };
+    let wrong = || FirmwareError::TableLength { length: header.length.get(), room: offset };
     let length = usize::from(header.length.get());
     let entries = length.checked_sub(size_of::<EntryHeader>()).ok_or_else(wrong)?;
-    let start = before.len().checked_sub(entries).ok_or_else(wrong)?;
-    let (_, entries) = before.split_at_checked(start).ok_or_else(wrong)?;
-    Ok((entries, before.len()))
+    let start = table.len().checked_sub(entries).ok_or_else(wrong)?;
+    let (_, entries) = table.split_at_checked(start).ok_or_else(wrong)?;
+    Ok((entries, before + table.len()))
 }
 
 /// The last entry of what is left of the table.
@@ -68,10 +72,11 @@ fn entry(table: &[u8], end: usize) -> Result<Entry<'_>, FirmwareError> {
     Ok(Entry { guid: header.guid, data, rest, start: end.saturating_sub(length) })
 }
 
-fn metadata(image: &[u8], from_end: u32) -> Result<Vec<Section>, FirmwareError> {
+fn metadata(tail: &[u8], before: usize, from_end: u32) -> Result<Vec<Section>, FirmwareError> {
     let outside = || FirmwareError::MetadataOffset { from_end };
-    let offset = image.len().checked_sub(from_end as usize).ok_or_else(outside)?;
-    let (_, metadata) = image.split_at_checked(offset).ok_or_else(outside)?;
+    let offset = tail.len().checked_sub(from_end as usize).ok_or_else(outside)?;
+    let (_, metadata) = tail.split_at_checked(offset).ok_or_else(outside)?;
+    let offset = before + offset;
     let (header, rest) = MetadataHeader::read_from_prefix(metadata).map_err(|_| outside())?;
     if header.signature != *b"ASEV" {
         return Err(FirmwareError::MetadataSignature { offset, found: header.signature });

@@ -1,0 +1,234 @@
+//! The files that are measured: the firmware, then the kernel, and the initrd on a second thread.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Args, ValueEnum};
+
+use crate::cli::measure::image::{read, stream};
+use crate::cli::measure::subject::Subject;
+use crate::cli::ui::Ui;
+use crate::digest::{Sha256, Sha384};
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::input::report::Report as _;
+use crate::input::store;
+use crate::launch::direct_boot::DirectBoot;
+use crate::launch::page::ImageChain;
+use crate::launch::record::RecordError;
+use crate::launch::volume::VolumeError;
+use crate::launch::{Cpu, Firmware, HashTable, Profile, Set, SevFeatures};
+use crate::release::measure::RUNS_NAMED_BLOBS;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Files")]
+pub(super) struct Files {
+    /// A firmware image.
+    #[arg(long, visible_alias = "ovmf", value_name = "FILE")]
+    pub(super) firmware: Option<PathBuf>,
+    /// A kernel image.
+    #[arg(long, value_name = "FILE", requires = "firmware", value_parser = path())]
+    kernel: Option<PathBuf>,
+    /// An initrd.
+    #[arg(long, value_name = "FILE", requires = "firmware", value_parser = path())]
+    initrd: Option<PathBuf>,
+    /// The kernel's command line.
+    #[arg(long, value_name = "TEXT", requires = "firmware", allow_hyphen_values = true)]
+    append: Option<String>,
+    /// Whether the VMM adds the table of kernel, initrd and command line; by default, if there is a
+    /// kernel. With `off` they are not in the digest.
+    #[arg(long, value_enum)]
+    kernel_hashes: Option<Switch>,
+    /// The digest after the firmware's pages, in place of the image's own; of the image only the
+    /// metadata is then used.
+    #[arg(long, value_name = "HASH", requires = "firmware", value_parser = ovmf_hash)]
+    snp_ovmf_hash: Option<OvmfHash>,
+    /// With --mode: look into the firmware for what checks the kernel. Without --mode this is
+    /// always done.
+    #[arg(long, requires = "mode")]
+    examine: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+/// `None` is the empty text, which sev-snp-measure takes for no hash.
+#[derive(Clone, Copy, Debug)]
+struct OvmfHash(Option<Sha384>);
+
+impl Files {
+    /// By the firmware's metadata alone.
+    pub(super) fn bare(&self, profile: &'static Profile, set: Set, pages: bool) -> Result<Subject> {
+        self.load(|firmware, hashes| {
+            let (firmware, image) = match self.given_hash() {
+                Some(given) => (stream(firmware, |_| (), |(), _| ())?.0, given),
+                None => {
+                    let (firmware, chain) = stream(firmware, ImageChain::new, ImageChain::add)?;
+                    (firmware, chain.digest())
+                }
+            };
+            let pages = self.pages(pages)?;
+            let hashes = hashes()?;
+            Ok(Subject { profile, firmware, image, pages, hashes, set, record: None })
+        })
+    }
+
+    /// Only with firmware that checks what it boots.
+    pub(super) fn examined(&self, ui: &Ui, pages: bool) -> Result<Subject> {
+        let default = Cpu::named("EPYC-v4").context(Kind::Usage, || "`--cpu`".to_owned())?;
+        let set = Set::new(vec![1], vec![default], vec![SevFeatures::SNP])
+            .context(Kind::Usage, || "no such set of launches".to_owned())?;
+        let profile = Profile::by_id("qemu").context(Kind::Usage, || "`--profile`".to_owned())?;
+        let subject = self.bare(profile, set, pages)?;
+        if subject.hashes.is_some() {
+            // A missing section is the better reason, where it is one.
+            subject.launch()?;
+            let path = self.path()?;
+            let found = examine(path)?;
+            let refused = || format!("`{}` cannot be measured with what it boots", path.display());
+            let found = found.ok_or(RecordError::NotExamined).context(Kind::Rejected, refused)?;
+            found.require_verifier().context(Kind::Rejected, refused)?;
+            warn_about_blobs(ui, &found);
+        }
+        Ok(subject)
+    }
+
+    /// Says what the firmware's metadata does not.
+    pub(super) fn warn_about(&self, ui: &Ui, subject: &Subject) -> Result<()> {
+        if subject.hashes.is_none() {
+            return Ok(());
+        }
+        if !self.examine {
+            ui.warn(
+                "the kernel is in the digest because the firmware's metadata has a section for its \
+                 hash; whether the firmware checks the kernel was not examined, and Debian's generic \
+                 OVMF has that section and checks nothing: see `--examine`, or `counterfoil inspect`",
+            );
+            return Ok(());
+        }
+        match examine(self.path()?)? {
+            Some(found) => match found.require_verifier() {
+                Ok(_) => warn_about_blobs(ui, &found),
+                Err(error) => ui.warn(&format!("THE DIGEST BINDS NO KERNEL: {error}")),
+            },
+            None => ui.warn(&RecordError::NotExamined.to_string()),
+        }
+        Ok(())
+    }
+
+    /// What the VMM does with `kernel-hashes=off`.
+    pub(super) fn without_hashes(&self, mut subject: Subject) -> Result<Subject> {
+        match self.kernel_hashes {
+            Some(Switch::Off) => subject.hashes = None,
+            Some(Switch::On) if subject.hashes.is_none() => {
+                return Err(no_kernel());
+            }
+            _ => {}
+        }
+        Ok(subject)
+    }
+
+    /// The digest after the firmware's pages.
+    pub(super) fn image_digest(&self) -> Result<(Firmware, Sha384)> {
+        let (firmware, chain) = stream(self.path()?, ImageChain::new, ImageChain::add)?;
+        Ok((firmware, chain.digest()))
+    }
+
+    /// Runs `firmware` on the path of the firmware while the initrd is hashed beside it. What it
+    /// calls for the hash table hashes the kernel, then waits for the initrd.
+    pub(super) fn load<T>(
+        &self,
+        firmware: impl FnOnce(&Path, &dyn Fn() -> Result<Option<HashTable>>) -> Result<T>,
+    ) -> Result<T> {
+        let given =
+            |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
+        let (kernel, initrd) = (given(&self.kernel), given(&self.initrd));
+        let append = self.append.as_deref().unwrap_or_default();
+        if kernel.is_none() && (initrd.is_some() || !append.is_empty()) {
+            return Err(Error::new(Kind::Usage, "`--initrd` and `--append` need `--kernel`"));
+        }
+        let (kernel, initrd) = match self.kernel_hashes {
+            Some(Switch::Off) => (None, None),
+            Some(Switch::On) if kernel.is_none() => return Err(no_kernel()),
+            _ => (kernel, initrd),
+        };
+        thread::scope(|scope| {
+            let initrd = initrd.map(|path| scope.spawn(move || hash(&path)));
+            let initrd = std::cell::Cell::new(initrd);
+            firmware(self.path()?, &|| {
+                let Some(kernel) = &kernel else { return Ok(None) };
+                let kernel = hash(kernel)?;
+                let stopped = |_| Error::new(Kind::Environment, "hashing the initrd stopped");
+                let initrd = initrd.take().map(|thread| thread.join().map_err(stopped));
+                let initrd = initrd.transpose()?.transpose()?;
+                let table = HashTable::new(kernel, initrd, append);
+                Ok(Some(table.context(Kind::Usage, || "`--append`".to_owned())?))
+            })
+        })
+    }
+
+    pub(super) fn given_hash(&self) -> Option<Sha384> {
+        self.snp_ovmf_hash.and_then(|OvmfHash(hash)| hash)
+    }
+
+    fn path(&self) -> Result<&Path> {
+        let missing = || Error::new(Kind::Usage, "missing `--ovmf FILE`");
+        self.firmware.as_deref().ok_or_else(missing)
+    }
+
+    fn pages(&self, wanted: bool) -> Result<Option<Vec<u8>>> {
+        match wanted && self.given_hash().is_none() {
+            true => Ok(Some(read(self.path()?)?)),
+            false => Ok(None),
+        }
+    }
+}
+
+/// What becomes of a kernel; `None` if there is nothing to look into.
+fn examine(path: &Path) -> Result<Option<DirectBoot>> {
+    match DirectBoot::examine(&read(path)?) {
+        Ok(found) => Ok(Some(found)),
+        Err(VolumeError::NoVolume) => Ok(None),
+        Err(error) => {
+            let message = format!("firmware `{}` cannot be examined", path.display());
+            Err(Error::caused(Kind::Malformed, message, error))
+        }
+    }
+}
+
+fn no_kernel() -> Error {
+    Error::new(Kind::Usage, "`--kernel-hashes on` needs a kernel: there is nothing else to hash")
+}
+
+fn warn_about_blobs(ui: &Ui, found: &DirectBoot) {
+    if found.named_blobs.is_hole() {
+        ui.warn(&format!("of the firmware: {RUNS_NAMED_BLOBS}"));
+    }
+}
+
+fn hash(path: &Path) -> Result<Sha256> {
+    let failed = || format!("failed reading `{}`", path.display());
+    let file = File::open(path).context(Kind::Environment, failed)?;
+    Ok(store::digest(file).context(Kind::Environment, failed)?.sha256)
+}
+
+/// Also an empty one, which is what `--kernel "$KERNEL"` gives in a script without a kernel.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
+fn ovmf_hash(text: &str) -> Result<OvmfHash, String> {
+    match text {
+        "" => Ok(OvmfHash(None)),
+        _ => {
+            let parsed = text.to_ascii_lowercase().parse();
+            parsed
+                .map(|hash| OvmfHash(Some(hash)))
+                .map_err(|error: crate::digest::ParseDigestError| error.to_string())
+        }
+    }
+}

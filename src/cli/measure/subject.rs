@@ -1,0 +1,63 @@
+//! What is measured: a firmware and what it boots, as far as a digest goes, and the launches of it.
+
+use std::path::Path;
+
+use crate::digest::Sha384;
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::launch::record::RecordError;
+use crate::launch::{Cpu, Firmware, HashTable, Launch, Profile, Record, Set, SevFeatures};
+use crate::release::open::{Release, read_record};
+
+pub(super) struct Subject {
+    pub(super) profile: &'static Profile,
+    pub(super) firmware: Firmware,
+    /// The digest after the firmware's pages.
+    pub(super) image: Sha384,
+    /// The image, where a trace asks for its pages.
+    pub(super) pages: Option<Vec<u8>>,
+    /// `None` is `kernel-hashes=off`.
+    pub(super) hashes: Option<HashTable>,
+    pub(super) set: Set,
+    /// What all of it was read from, if it was.
+    pub(super) record: Option<Record>,
+}
+
+impl Subject {
+    pub(super) fn of_release(root: &Path) -> Result<Self> {
+        let release = Release::open(root)?;
+        release.check_artifacts()?;
+        Self::new(release.record).context(Kind::Malformed, || "the launch record".to_owned())
+    }
+
+    pub(super) fn of_record(path: &Path) -> Result<Self> {
+        Self::new(read_record(path)?).context(Kind::Malformed, || "the launch record".to_owned())
+    }
+
+    fn new(record: Record) -> Result<Self, RecordError> {
+        Ok(Self {
+            profile: Profile::by_id(&record.profile)?,
+            firmware: record.firmware.layout()?,
+            image: record.firmware.digest,
+            pages: None,
+            hashes: record.boot.as_ref().map(|boot| boot.hashes()).transpose()?,
+            set: record.set()?,
+            record: Some(record),
+        })
+    }
+
+    pub(super) fn launch(&self) -> Result<Launch> {
+        Launch::new(self.profile, &self.firmware, self.image, self.hashes.as_ref())
+            .context(Kind::Rejected, || {
+                "the firmware cannot be measured with what it boots".to_owned()
+            })
+    }
+
+    /// The only launch of the set.
+    pub(super) fn one(&self, flag: &str) -> Result<(u32, Cpu, SevFeatures)> {
+        match (self.set.vcpus(), self.set.cpus(), self.set.features()) {
+            ([vcpus], [cpu], [features]) => Ok((*vcpus, cpu.clone(), *features)),
+            _ => Err(Error::new(Kind::Usage, format!("`{flag}` is for one launch"))
+                .hint("say which with `--vcpus`, `--cpu` and `--features`")),
+        }
+    }
+}
