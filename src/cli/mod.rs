@@ -1,6 +1,7 @@
 //! The command line. One small file a subcommand: arguments in, library call, output out.
 
 mod build;
+mod explain;
 mod inspect;
 mod lock;
 mod measure;
@@ -25,6 +26,7 @@ Examples:
   counterfoil build manifests/llama.yaml      make a release from a manifest
   counterfoil run releases/llama              boot it
   counterfoil measure releases/llama          recompute its launch digests
+  counterfoil explain DIGEST releases/llama   why a machine attests another digest
   counterfoil inspect vmlinuz                 what a kernel has and lacks
 
 Exit codes, the same for every command:
@@ -83,6 +85,7 @@ enum Command {
     Build(build::Build),
     Run(run::Run),
     Measure(measure::Measure),
+    Explain(explain::Explain),
     Inspect(inspect::Inspect),
     Completions(shell::Completions),
     Man(shell::Man),
@@ -118,6 +121,7 @@ impl Command {
             Self::Build(command) => command.run(ui, settings),
             Self::Run(command) => command.run(ui, settings),
             Self::Measure(command) => command.run(ui),
+            Self::Explain(command) => command.run(ui),
             Self::Inspect(command) => command.run(ui),
             Self::Completions(command) => command.run(Cli::command()),
             Self::Man(command) => command.run(Cli::command()),
