@@ -2,6 +2,7 @@
 
 mod bound;
 mod build;
+mod explain;
 mod inspect;
 mod lock;
 mod measure;
@@ -25,6 +26,7 @@ Examples:
   counterfoil build manifests/llama.yaml      make a release from a manifest
   counterfoil run releases/llama              boot it
   counterfoil measure releases/llama          recompute its launch digests
+  counterfoil explain DIGEST releases/llama   why a machine attests another digest
   counterfoil inspect vmlinuz                 what a kernel has and lacks
 
 Exit codes, the same for every command:
@@ -82,6 +84,7 @@ enum Command {
     Build(build::Build),
     Run(run::Run),
     Measure(Box<measure::Measure>),
+    Explain(explain::Explain),
     Inspect(inspect::Inspect),
     Schema(schema::Schema),
     #[command(hide = true)]
@@ -119,6 +122,7 @@ impl Command {
             Self::Build(command) => command.run(ui, settings),
             Self::Run(command) => command.run(ui, settings),
             Self::Measure(command) => command.run(ui),
+            Self::Explain(command) => command.run(ui),
             Self::Inspect(command) => command.run(ui),
             Self::Schema(command) => command.run(ui),
             Self::Bound(command) => command.run(),

@@ -11,6 +11,7 @@
 
 pub mod cpu;
 pub mod direct_boot;
+pub mod explain;
 pub mod export;
 pub mod features;
 pub mod firmware;

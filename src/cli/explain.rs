@@ -1,0 +1,265 @@
+//! `explain`: why a machine attests another digest than the record has.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::cli::ui::{Style, Ui};
+use crate::digest::{Sha256, Sha384};
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::input::report::Report as _;
+use crate::launch::Record;
+use crate::launch::explain::{self, Attested, Candidates, Cause, Change, Explanation};
+use crate::launch::record::FirmwareRecord;
+use crate::release::open::{Release, read_record};
+
+const EXAMPLES: &str = "\
+Examples:
+  counterfoil explain 3f57f22e...39ee8967f releases/llama   the digest that a machine attests
+  counterfoil explain report.bin --record launch.json       its attestation report
+  counterfoil explain report.bin releases/llama --firmware /usr/share/ovmf/OVMF.amdsev.fd
+
+The answer is a diagnosis. The exit code is 0 only if the digest is in the record as it stands, and
+10 if it is not, also when the cause is found.";
+
+/// Say why a machine attests another digest than a release has.
+///
+/// Searches the launches that are near to the recorded ones: another number of vCPUs, another CPU,
+/// other SEV_FEATURES, another hypervisor, kernel-hashes=off, no initrd, a command line with a
+/// newline, and so on; first by one change, then by two. The signature of a report is not checked.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Explain {
+    /// The digest as 96 hex digits, or a file with the attestation report (1184 bytes).
+    digest: String,
+    /// The release that the machine should run.
+    #[arg(required_unless_present = "record")]
+    release: Option<PathBuf>,
+    /// Its launch record alone.
+    #[arg(long, value_name = "FILE", conflicts_with = "release")]
+    record: Option<PathBuf>,
+    /// A firmware image that may have been used; may be given again.
+    #[arg(long, value_name = "FILE")]
+    firmware: Vec<PathBuf>,
+    /// A kernel that may have been used; may be given again.
+    #[arg(long, value_name = "FILE")]
+    kernel: Vec<PathBuf>,
+    /// An initrd that may have been used; may be given again.
+    #[arg(long, value_name = "FILE")]
+    initrd: Vec<PathBuf>,
+    /// A command line that may have been used; may be given again.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    append: Vec<String>,
+}
+
+impl Explain {
+    pub(super) fn run(self, ui: &Ui) -> Result<()> {
+        let attested = attested(&self.digest, ui)?;
+        let record = match (&self.release, &self.record) {
+            (_, Some(path)) => read_record(path)?,
+            (Some(root), None) => Release::open(root)?.record,
+            (None, None) => return Err(Error::new(Kind::Usage, "no release and no record given")),
+        };
+        let candidates = self.candidates(attested.signature)?;
+        let found = explain::explain(&record, attested.measurement, &candidates)
+            .context(Kind::Malformed, || "the launch record".to_owned())?;
+        let verdict = Verdict::of(&found);
+        if ui.is_json() {
+            ui.json(&verdict.json(&record, attested.measurement, &found))?;
+        } else {
+            ui.answer(&verdict.text(ui, &record, &found))?;
+        }
+        if verdict == Verdict::Recorded {
+            return Ok(());
+        }
+        let digest = attested.measurement;
+        Err(Error::new(Kind::Rejected, format!("digest `{digest}` is not in the record")))
+    }
+
+    fn candidates(&self, signature: Option<crate::launch::Signature>) -> Result<Candidates> {
+        let hashed = |paths: &[PathBuf]| -> Result<Vec<(String, Sha256)>> {
+            paths.iter().map(|path| Ok((name(path), Sha256::of(read(path)?)))).collect()
+        };
+        let firmware = |path: &PathBuf| {
+            let record = FirmwareRecord::of(&read(path)?);
+            let record = record.context(Kind::Malformed, || format!("`{}`", path.display()))?;
+            Ok((name(path), record))
+        };
+        Ok(Candidates {
+            firmware: self.firmware.iter().map(firmware).collect::<Result<_>>()?,
+            kernels: hashed(&self.kernel)?,
+            initrds: hashed(&self.initrd)?,
+            cmdlines: self.append.clone(),
+            signature,
+        })
+    }
+}
+
+/// The three answers.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Verdict {
+    /// It is in the record.
+    Recorded,
+    /// It is not, and this is why.
+    Explained,
+    /// It is not, and nothing near it is.
+    Unexplained,
+}
+
+impl Verdict {
+    fn of(found: &Explanation) -> Self {
+        match (found.recorded, found.causes.is_empty()) {
+            (Some(_), _) => Self::Recorded,
+            (None, false) => Self::Explained,
+            (None, true) => Self::Unexplained,
+        }
+    }
+
+    /// A stable name for programs.
+    fn code(self) -> &'static str {
+        match self {
+            Self::Recorded => "recorded",
+            Self::Explained => "explained",
+            Self::Unexplained => "unexplained",
+        }
+    }
+
+    fn json(self, record: &Record, digest: Sha384, found: &Explanation) -> Value {
+        let row = found.recorded.and_then(|row| record.digests.get(row));
+        let change = |change: &Change| {
+            json!({
+                "reason": change.code(),
+                "value": change.value(),
+                "says": change.sentence(record),
+                "advice": change.advice(record),
+            })
+        };
+        let cause = |cause: &Cause| {
+            json!({
+                "changes": cause.changes.iter().map(change).collect::<Vec<_>>(),
+                "launch": {
+                    "profile": cause.profile,
+                    "vcpus": cause.vcpus.as_ref().map(|vcpus| vcpus.count),
+                    "cpu": cause.vcpus.as_ref().map(|vcpus| vcpus.cpu.label()),
+                    "sev_features": cause.vcpus.as_ref().map(|vcpus| vcpus.features),
+                },
+            })
+        };
+        json!({
+            "verdict": self.code(),
+            "digest": digest,
+            "row": row,
+            "causes": found.causes.iter().map(cause).collect::<Vec<_>>(),
+            "searched": found.searched,
+            "complete": found.complete,
+            "check_by_hand": if self == Self::Unexplained { BY_HAND } else { &[] },
+        })
+    }
+
+    fn text(self, ui: &Ui, record: &Record, found: &Explanation) -> String {
+        let mut text = String::new();
+        match self {
+            Self::Recorded => {
+                text += &ui.paint(Style::Green, "the digest is in the record");
+                if let Some(row) = found.recorded.and_then(|row| record.digests.get(row)) {
+                    let (vcpus, cpu, features) = (row.vcpus, &row.cpu, row.sev_features);
+                    text += &format!(": {vcpus} vCPUs, {cpu}, SEV_FEATURES {features}");
+                }
+                text += &format!(", profile {}\n", record.profile);
+                return text;
+            }
+            Self::Explained => {
+                let (few, many) = ("one change gives it", "these changes together give it");
+                let changes = found.causes.iter().map(|cause| cause.changes.len()).max();
+                let what = if changes == Some(1) { few } else { many };
+                let ways = match found.causes.len() {
+                    1 => String::new(),
+                    ways => format!(", in {ways} ways"),
+                };
+                let head = format!("the digest is not in the record; {what}{ways}:");
+                text += &ui.paint(Style::Bold, &head);
+                text.push('\n');
+                for cause in &found.causes {
+                    text += &explained(ui, record, cause);
+                }
+            }
+            Self::Unexplained => {
+                let head = "the digest is not in the record, and no launch near to it gives it";
+                text += &ui.paint(Style::Bold, head);
+                text += "\n\ncheck by hand\n";
+                for item in BY_HAND {
+                    text += &format!("  - {item}\n");
+                }
+            }
+        }
+        text += &format!("\nsearched {} launches: {SEARCHED}", found.searched);
+        if !found.complete {
+            text += "; the record has so many that not all its neighbours were tried";
+        }
+        text +=
+            "\nthis is a diagnosis, not a verification: do not accept the digest because of it\n";
+        text
+    }
+}
+
+fn explained(ui: &Ui, record: &Record, cause: &Cause) -> String {
+    let mut text = String::from("\n");
+    for change in &cause.changes {
+        text += &format!("  {}\n", ui.paint(Style::Yellow, &change.sentence(record)));
+        text += &format!("    what to do: {}\n", change.advice(record));
+    }
+    if let Some(vcpus) = &cause.vcpus {
+        let (count, cpu, features) = (vcpus.count, vcpus.cpu.label(), vcpus.features);
+        let launch = format!(
+            "    the launch: {count} vCPUs, {cpu}, SEV_FEATURES {features}, profile {}\n",
+            cause.profile
+        );
+        text += &ui.paint(Style::Dim, &launch);
+    }
+    text
+}
+
+/// What was gone through, for people.
+const SEARCHED: &str = "1 to 512 vCPUs, CPU signatures, SEV_FEATURES, VMM profiles, kernel-hashes, \
+                        initrd, command line, section order, the files given; one change, then two";
+
+/// What no search can find, most likely first.
+const BY_HAND: &[&str] = &[
+    "the firmware: `sha256sum` of the file that the host starts with, against `firmware.sha256` in \
+     the record; try it with `--firmware FILE`",
+    "kernel and initrd: `sha256sum` against `boot` in the record; try them with `--kernel FILE` and \
+     `--initrd FILE`",
+    "the command line: the text after `-append` in the host's QEMU command, byte by byte; try it with \
+     `--append TEXT`",
+    "the release: whether the machine should run this one at all",
+    "the report: whether it is whole, and its MEASUREMENT copied without an error",
+];
+
+/// The digest, and what else is known from where it was.
+fn attested(text: &str, ui: &Ui) -> Result<Attested> {
+    let path = Path::new(text);
+    let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if digits && (text.len() == 96 || !path.exists()) {
+        let measurement = text.to_ascii_lowercase().parse();
+        let measurement = measurement
+            .context(Kind::Usage, || format!("a launch digest cannot have {} digits", text.len()));
+        return Ok(Attested { measurement: measurement?, signature: None });
+    }
+    let report = read(path).map_err(|error| {
+        error.hint("give 96 hex digits, or the path of a file with an attestation report")
+    })?;
+    let attested = Attested::of(&report)
+        .context(Kind::Malformed, || format!("`{text}` is not an attestation report"))?;
+    ui.note("the signature of the report was not checked");
+    Ok(attested)
+}
+
+fn name(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).context(Kind::Environment, || format!("failed reading `{}`", path.display()))
+}
