@@ -17,7 +17,7 @@ use std::sync::Arc;
 use counterfoil::digest::Sha256;
 use counterfoil::image::cpio;
 use counterfoil::input::local::{self, Local};
-use counterfoil::manifest::names::Owner;
+use counterfoil::names::Owner;
 use counterfoil::tree::held::{FileRange, Held};
 use counterfoil::tree::{Content, Entry, Node, Tree};
 

@@ -13,6 +13,7 @@ pub mod input;
 pub mod kernel;
 pub mod launch;
 pub mod manifest;
+pub mod names;
 pub mod release;
 pub mod tree;
 pub mod vm;

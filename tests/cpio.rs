@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use counterfoil::digest::Sha256;
 use counterfoil::image::cpio;
-use counterfoil::manifest::names::{GuestPath, Owner};
+use counterfoil::names::{GuestPath, Owner};
 use counterfoil::tree::{Blob, Content, Entry, Node, Tree};
 use proptest::prelude::*;
 

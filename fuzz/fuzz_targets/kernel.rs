@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use counterfoil::kernel::bzimage::BzImage;
 use counterfoil::kernel::modules::{self, Modules};
-use counterfoil::manifest::names::GuestPath;
+use counterfoil::names::GuestPath;
 use counterfoil::tree::elf::Needs;
 use libfuzzer_sys::fuzz_target;
 

@@ -18,8 +18,8 @@ use crate::input::http::{self, Client};
 use crate::input::report::Report as _;
 use crate::input::resolve::{self, Change, Resolver, Update};
 use crate::manifest::load::Loaded;
-use crate::manifest::names::Name;
 use crate::manifest::{self, Manifest};
+use crate::names::Name;
 use crate::release::measure;
 
 /// apt's configuration on this machine.

@@ -6,7 +6,7 @@
 use std::io::{self, Read, Write};
 
 use crate::digest::{Hashing, Object};
-use crate::manifest::names::GuestPath;
+use crate::names::GuestPath;
 use crate::tree::{Content, Entry, Node, Tree};
 
 /// The writer's epoch: it changes when the bytes made from a tree change, and old ones are kept.

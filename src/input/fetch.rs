@@ -15,8 +15,8 @@ use crate::input::report::Report;
 use crate::input::store::Store;
 use crate::manifest::Manifest;
 use crate::manifest::lock::{Lock, LockedEntry, LockedInput};
-use crate::manifest::names::Name;
 use crate::manifest::types::{Source, Tar};
+use crate::names::Name;
 use crate::tree::archive::{Archive, ArchiveError, unpack_deb, unpack_tar};
 
 /// The largest archive, unpacked, that is taken without a lock that says its size.

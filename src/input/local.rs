@@ -7,7 +7,7 @@ use std::path::Path;
 use walkdir::WalkDir;
 
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::manifest::names::{GuestPath, Line};
+use crate::names::{GuestPath, Line};
 
 /// What a path in a local directory is. Owner, times and most of the mode do not count.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,8 +16,8 @@ use crate::input::local::{self, Local};
 use crate::manifest::lock::{
     Lock, LockedArchive, LockedEntry, LockedInput, LockedPackage, LockedTar, LockedUrl, VERSION,
 };
-use crate::manifest::names::{Name, PackageName, Suite};
 use crate::manifest::types::{Deb, Manifest, Source};
+use crate::names::{Name, PackageName, Suite};
 
 /// Which inputs to resolve anew though the lock has them.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use object::read::elf::{FileHeader as _, SectionHeader as _};
 
-use crate::manifest::names::{GuestPath, ModuleRequest};
+use crate::names::{GuestPath, ModuleRequest};
 
 /// A module that cannot be had.
 #[derive(Debug, thiserror::Error)]

@@ -9,11 +9,11 @@ use serde::Deserialize;
 
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::http::without_credentials;
-use crate::manifest::names::{Cmdline, GuestPath, Line, ModuleRequest, Name, NameError};
 use crate::manifest::types::{
     FileRule, Firmware, Init, Kernel, Launch, Manifest, Run, Source, Tar, VERSION,
 };
 use crate::manifest::yaml::{At, Document, Position};
+use crate::names::{Cmdline, GuestPath, Line, ModuleRequest, Name, NameError};
 
 /// The largest manifest read, in bytes; a sane one is a few kilobytes.
 const MAX_BYTES: u64 = 1 << 20;

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{Object, Sha256};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::manifest::Manifest;
-use crate::manifest::names::{GuestPath, Line, Name, Suite};
 use crate::manifest::yaml::{Document, emit};
+use crate::names::{GuestPath, Line, Name, Suite};
 
 /// The lock's format. One version so far; a reader refuses any other.
 pub const VERSION: u32 = 1;

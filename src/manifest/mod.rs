@@ -2,7 +2,6 @@
 
 pub mod load;
 pub mod lock;
-pub mod names;
 pub mod types;
 pub mod yaml;
 

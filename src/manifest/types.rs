@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256;
-use crate::manifest::names::{
+use crate::manifest::yaml::{At, emit};
+use crate::names::{
     Cmdline, GuestPath, Hex64, Line, Mode, ModuleRequest, Name, Owner, PackageName, Suite, Sysctl,
     Variable,
 };
-use crate::manifest::yaml::{At, emit};
 
 /// The manifest's format. One version so far; a reader refuses any other.
 pub const VERSION: u32 = 1;

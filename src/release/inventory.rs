@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256;
-use crate::manifest::names::{GuestPath, Mode, Owner};
+use crate::names::{GuestPath, Mode, Owner};
 use crate::tree::{Entry, Tree};
 
 /// The inventory's format.

@@ -7,8 +7,8 @@ use counterfoil_init::plan::{
 
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::manifest::Manifest;
-use crate::manifest::names::GuestPath;
 use crate::manifest::types::{Network, OnExit, Output};
+use crate::names::GuestPath;
 
 pub use counterfoil_init::plan::PATH;
 

@@ -13,7 +13,7 @@ use object::read::ReadCache;
 use object::read::archive::ArchiveFile;
 use tar::EntryType;
 
-use crate::manifest::names::GuestPath;
+use crate::names::GuestPath;
 use crate::tree::Blob as _;
 use crate::tree::held::{FileRange, Held, Range};
 

@@ -6,7 +6,7 @@ use object::elf::{DT_NEEDED, DT_RPATH, DT_RUNPATH, FileHeader64, PT_INTERP};
 use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _};
 use object::{Endianness, StringTable};
 
-use crate::manifest::names::GuestPath;
+use crate::names::GuestPath;
 
 /// Directories that Debian's dynamic linker searches without being told (ld.so(8), multiarch).
 const DEFAULT_DIRECTORIES: [&str; 6] = [

@@ -13,7 +13,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use crate::digest::Sha256;
-use crate::manifest::names::{GuestPath, Line, Owner};
+use crate::names::{GuestPath, Line, Owner};
 
 /// Bytes that can be read again and again, without being held in memory.
 pub trait Blob: Debug + Send + Sync {

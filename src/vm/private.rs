@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Context as _, Kind, Result};
 use crate::input::resolve::Resolver;
-use crate::manifest::names::GuestPath;
 use crate::manifest::types::Deb;
+use crate::names::GuestPath;
 use crate::tree::archive::{Archive, Member};
 
 /// The suite whose QEMU is taken: the oldest stable release that has a new enough one.
@@ -90,7 +90,7 @@ pub fn root(tools: &Path, resolver: &Resolver<'_>) -> Result<PathBuf> {
     let names = PACKAGES.iter().map(|name| name.parse());
     let deb = Deb {
         suite: SUITE.parse().context(Kind::Malformed, String::new)?,
-        component: crate::manifest::names::Suite::main(),
+        component: crate::names::Suite::main(),
         packages: names.collect::<Result<_, _>>().context(Kind::Malformed, String::new)?,
         depends: Vec::new(),
     };

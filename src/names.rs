@@ -1,4 +1,4 @@
-//! The small words of a manifest, each a type that cannot hold a wrong value.
+//! The small words that manifests, trees and records share, each a type that cannot hold a wrong value.
 
 use std::fmt;
 use std::str::FromStr;
