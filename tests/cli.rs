@@ -71,5 +71,8 @@ fn a_manifest_keeps_its_digest() {
     place.succeeds(&["lock", "image.yaml"]);
     let lock = place.read("image.lock.yaml");
     let line = lock.lines().find(|line| line.starts_with("manifest: ")).unwrap();
-    assert_eq!(line.replace('"', ""), "manifest: ba3691b69216b68ea634c5eda1808538f275158a37c2c1df32347fd7284dbb49");
+    assert_eq!(
+        line.replace('"', ""),
+        "manifest: ba3691b69216b68ea634c5eda1808538f275158a37c2c1df32347fd7284dbb49"
+    );
 }

@@ -68,6 +68,25 @@ fn a_second_build_needs_no_network() {
     }
 }
 
+/// A release is all that is needed to make it again.
+#[test]
+fn a_release_is_built_again_from_its_own_files() {
+    let first = real::release("llama");
+    let other = tempfile::tempdir().unwrap();
+    let again = other.path().join("again");
+    let manifest = first.join(layout::MANIFEST);
+    let arguments =
+        ["build", manifest.to_str().unwrap(), "--locked", "--output", again.to_str().unwrap()];
+    let ran = real::run(other.path(), &arguments);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    for name in layout::ALL {
+        assert!(
+            fs::read(first.join(name)).unwrap() == fs::read(again.join(name)).unwrap(),
+            "{name}"
+        );
+    }
+}
+
 /// Nothing of this machine is in a lock or a record.
 #[test]
 fn nothing_of_the_host_is_written_down() {
