@@ -21,6 +21,9 @@ use crate::tree::held::Held;
 /// A kernel package unpacks to a few hundred megabytes at most.
 const MAX_PACKAGE: u64 = 4 << 30;
 
+/// The largest kernel, firmware or configuration that is looked at.
+const MAX_FILE: u64 = 1 << 30;
+
 const EXAMPLES: &str = "\
 Examples:
   counterfoil inspect /boot/vmlinuz-6.12.107-cloud-amd64      with the config-… beside it
@@ -53,6 +56,12 @@ impl Inspect {
             .context(Kind::Environment, failed)?;
         if head.starts_with(b"!<arch>\n") {
             return self.package(ui);
+        }
+        let metadata = fs::metadata(&self.file).context(Kind::Environment, failed)?;
+        if !metadata.is_file() || metadata.len() > MAX_FILE {
+            let message =
+                format!("`{}` is no file of at most {MAX_FILE} bytes", self.file.display());
+            return Err(Error::new(Kind::Malformed, message));
         }
         let bytes = fs::read(&self.file).context(Kind::Environment, failed)?;
         if head.get(0x202..0x206) == Some(b"HdrS") {
