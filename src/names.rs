@@ -148,6 +148,13 @@ fn is_path_element(element: &str) -> bool {
         && !element.contains(['\0', '\n', '\r'])
 }
 
+impl Name {
+    /// PID 1's, among the programs that counterfoil carries; no input has it.
+    pub fn init() -> Self {
+        Self("init".to_owned())
+    }
+}
+
 impl Suite {
     /// The component that holds what counterfoil needs unless the manifest says otherwise.
     pub fn main() -> Self {

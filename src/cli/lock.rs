@@ -1,11 +1,9 @@
 //! `lock`: resolve a manifest's inputs and pin them.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use tempfile::NamedTempFile;
 
 use crate::cli::settings::Settings;
 use crate::cli::ui::{Style, Ui};
@@ -87,7 +85,7 @@ impl Lock {
         let store = settings.store()?;
         let resolver = Resolver { fetcher: &origins.fetcher(&store, ui), now: settings.now() };
         let new = resolver.lock(&loaded.manifest, &loaded.directory, old.as_ref(), &update)?;
-        write(&path, &new)?;
+        new.write(&path)?;
         let changes = match &old {
             Some(old) => resolve::changes(&loaded.manifest, old, &new),
             None => Vec::new(),
@@ -143,23 +141,6 @@ impl Origins {
     }
 }
 
-/// Writes a lock whole or not at all.
-pub(super) fn write(path: &Path, lock: &manifest::Lock) -> Result<()> {
-    let failed = || format!("failed writing `{}`", path.display());
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let file = NamedTempFile::new_in(parent).context(Kind::Environment, failed)?;
-    fs::write(file.path(), lock.canonical()).context(Kind::Environment, failed)?;
-    // A lock is meant to be read by others; temporary files are not.
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644))
-        .context(Kind::Environment, failed)?;
-    file.persist(path).map_err(|error| error.error).context(Kind::Environment, failed)?;
-    Ok(())
-}
-
 /// The lock of a manifest, made first if there is none.
 pub(super) fn read_or_make(
     loaded: &Loaded,
@@ -184,7 +165,7 @@ pub(super) fn read_or_make(
     let resolver = Resolver { fetcher: &origins.fetcher(&store, ui), now: settings.now() };
     let manifest: &Manifest = &loaded.manifest;
     let lock = resolver.lock(manifest, &loaded.directory, None, &Update::Nothing)?;
-    write(&path, &lock)?;
+    lock.write(&path)?;
     Ok(lock)
 }
 

@@ -112,7 +112,7 @@ impl Resolver<'_> {
         old: Option<&Lock>,
         update: &Update,
     ) -> Result<BTreeMap<Name, Object>> {
-        let init: Name = "init".parse().context(Kind::Malformed, String::new)?;
+        let init = Name::init();
         let mut wanted = BTreeSet::from([init.clone()]);
         wanted.extend(manifest.inputs.values().filter_map(|source| match source {
             Source::Builtin(program) => Some(program.clone()),

@@ -164,7 +164,7 @@ fn check_source(document: Document<'_>, name: &Name, source: &At<Source>) -> Res
     let wrong = |message: &str| {
         Err(document.error_at(source.position, format!("input `{name}`: {message}")))
     };
-    if name.as_str() == "init" {
+    if *name == Name::init() {
         return wrong("the name `init` is PID 1's; choose another");
     }
     let url = match &source.value {

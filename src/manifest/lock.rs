@@ -5,9 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
 
 use crate::digest::{Object, Sha256};
 use crate::error::{Context as _, Error, Kind, Result};
@@ -186,6 +188,25 @@ impl Lock {
             );
         }
         Ok(Some(lock))
+    }
+
+    /// Writes the lock to `path`, whole or not at all.
+    ///
+    /// # Errors
+    /// [`Kind::Environment`] when it cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let failed = || format!("failed writing `{}`", path.display());
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        // A lock is meant to be read by others; temporary files are not.
+        let mode = fs::Permissions::from_mode(0o644);
+        let file = NamedTempFile::new_in(parent).context(Kind::Environment, failed)?;
+        fs::write(file.path(), self.canonical()).context(Kind::Environment, failed)?;
+        fs::set_permissions(file.path(), mode).context(Kind::Environment, failed)?;
+        file.persist(path).map_err(|error| error.error).context(Kind::Environment, failed)?;
+        Ok(())
     }
 
     /// The lock's text: one spelling for one lock.

@@ -87,11 +87,12 @@ pub fn root(tools: &Path, resolver: &Resolver<'_>) -> Result<PathBuf> {
     resolver.fetcher.report.note(
         "this machine has no QEMU 10 or newer; fetching Debian's into the cache (27 MB, once)",
     );
+    let named = || "Debian's QEMU".to_owned();
     let names = PACKAGES.iter().map(|name| name.parse());
     let deb = Deb {
-        suite: SUITE.parse().context(Kind::Malformed, String::new)?,
+        suite: SUITE.parse().context(Kind::Malformed, named)?,
         component: crate::names::Suite::main(),
-        packages: names.collect::<Result<_, _>>().context(Kind::Malformed, String::new)?,
+        packages: names.collect::<Result<_, _>>().context(Kind::Malformed, named)?,
         depends: Vec::new(),
     };
     let packages = resolver.packages(&deb)?;
