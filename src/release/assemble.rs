@@ -134,7 +134,8 @@ fn init_nodes(
     modules: &[Module],
 ) -> Result<Vec<(GuestPath, Node)>> {
     let mut paths = Vec::new();
-    let mut nodes = vec![(guest_path(INIT)?, made(Entry::File(opener.builtin(&Name::init())?), 0o755))];
+    let mut nodes =
+        vec![(guest_path(INIT)?, made(Entry::File(opener.builtin(&Name::init())?), 0o755))];
     for module in modules {
         let path = guest_path(&format!("{MODULES}/{}.ko", module.name))?;
         let entry = Entry::File(Content::from_bytes(module.bytes.clone()));
