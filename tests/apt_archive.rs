@@ -6,7 +6,7 @@ mod support;
 use std::process::Command;
 use std::time::Duration;
 
-use counterfoil::digest::Sha256;
+use counterfoil::digest::{Object, Sha256};
 use counterfoil::input::apt::archive::{Archive, Error, Search, Trust, url};
 use counterfoil::input::apt::index::{self, Compression, Packages};
 use counterfoil::input::apt::release;
@@ -135,7 +135,7 @@ fn a_metapackage_and_its_parts() {
     assert_eq!((base.version.as_str(), base.architecture.as_str()), ("4.12", "all"));
     assert_eq!((base.suite.as_str(), base.component.as_str()), ("sid", "main"));
     // What was pinned is what can be fetched.
-    let expected = http::Expected { sha256: base.sha256, size: base.size };
+    let expected = Object { sha256: base.sha256, size: base.size };
     let part = bench.cache.path().join("deb.part");
     bench.client.download(&url(&archive.uri, &base.path), &part, expected, &mut |_| {}).unwrap();
     assert_eq!(

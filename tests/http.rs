@@ -7,8 +7,8 @@ mod support;
 use std::fs;
 use std::time::Duration;
 
-use counterfoil::digest::Sha256;
-use counterfoil::input::http::{Client, Error, Expected, Settings, without_credentials};
+use counterfoil::digest::{Object, Sha256};
+use counterfoil::input::http::{Client, Error, Settings, without_credentials};
 use support::server::{Fault, Server};
 
 struct Bench {
@@ -38,15 +38,15 @@ impl Bench {
         self.directory.path().join("download.part")
     }
 
-    fn expected(&self) -> Expected {
-        Expected { sha256: Sha256::of(&self.body), size: self.body.len() as u64 }
+    fn expected(&self) -> Object {
+        Object { sha256: Sha256::of(&self.body), size: self.body.len() as u64 }
     }
 
     fn download(&self) -> Result<Vec<u64>, Error> {
         self.download_as(self.expected())
     }
 
-    fn download_as(&self, expected: Expected) -> Result<Vec<u64>, Error> {
+    fn download_as(&self, expected: Object) -> Result<Vec<u64>, Error> {
         let mut seen = Vec::new();
         let url = self.server.url("file");
         self.client.download(&url, &self.part(), expected, &mut |done| seen.push(done))?;
@@ -122,7 +122,7 @@ fn a_part_of_something_else_gets_one_fresh_start() {
 #[test]
 fn wrong_bytes_are_refused_and_not_kept() {
     let bench = Bench::new();
-    let wrong = Expected { sha256: Sha256::of("else"), ..bench.expected() };
+    let wrong = Object { sha256: Sha256::of("else"), ..bench.expected() };
     let error = bench.download_as(wrong).unwrap_err();
     assert!(
         matches!(&error, Error::Mismatch { expected, .. } if expected.contains("sha256")),
@@ -138,7 +138,7 @@ fn more_than_expected_is_not_read() {
     for (fault, requests) in [(Fault::Cut(usize::MAX), 1), (Fault::CutWithoutLength(usize::MAX), 2)]
     {
         bench.server.fault("file", fault);
-        let short = Expected { size: 1000, ..bench.expected() };
+        let short = Object { size: 1000, ..bench.expected() };
         assert!(matches!(bench.download_as(short), Err(Error::Mismatch { .. })));
         assert!(!bench.part().exists());
         assert_eq!(bench.server.requests().len(), requests);
@@ -148,7 +148,7 @@ fn more_than_expected_is_not_read() {
 #[test]
 fn less_than_expected_is_refused() {
     let bench = Bench::new();
-    let long = Expected { size: 2_000_000, ..bench.expected() };
+    let long = Object { size: 2_000_000, ..bench.expected() };
     assert!(matches!(bench.download_as(long), Err(Error::Mismatch { .. })));
 }
 

@@ -12,8 +12,10 @@ use crate::cli::ui::{Style, Ui};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::kernel::bzimage::BzImage;
 use crate::kernel::config::{Config, Finding, Setting, Wanted, Weight};
+use crate::kernel::{is_config, is_image};
 use crate::launch::direct_boot::{DirectBoot, NamedBlobs};
 use crate::launch::record::FirmwareRecord;
+use crate::names::GuestPath;
 use crate::release::measure::RUNS_NAMED_BLOBS;
 use crate::tree::archive::{Archive, unpack_deb};
 use crate::tree::held::Held;
@@ -104,8 +106,8 @@ impl Inspect {
         unpack_deb(&Arc::new(deb), MAX_PACKAGE, &data).context(Kind::Malformed, named)?;
         let data = Held::new(data).context(Kind::Environment, named)?;
         let archive = Archive::index(data).context(Kind::Malformed, named)?;
-        let find = |wanted: fn(&str) -> bool| {
-            let path = archive.iter().map(|(path, _)| path).find(|path| wanted(path.as_str()));
+        let find = |wanted: fn(&GuestPath) -> bool| {
+            let path = archive.iter().map(|(path, _)| path).find(|path| wanted(path));
             path.map(|path| {
                 archive
                     .file(path)
@@ -116,8 +118,8 @@ impl Inspect {
             })
             .transpose()
         };
-        let image = find(|path| path.starts_with("/boot/vmlinuz-") || path.ends_with("/vmlinuz"))?;
-        let config = find(|path| path.starts_with("/boot/config-") || path.ends_with("/config"))?;
+        let image = find(is_image)?;
+        let config = find(is_config)?;
         let header = image
             .map(|bytes| BzImage::parse(&bytes).context(Kind::Malformed, named))
             .transpose()?;

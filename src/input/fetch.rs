@@ -9,7 +9,7 @@ use crate::error::{Context as _, Error, Kind, Result};
 use crate::guest;
 use crate::input::apt::archive::{self, Trust};
 use crate::input::apt::sources::Sources;
-use crate::input::http::{self, Client, Expected};
+use crate::input::http::{self, Client};
 use crate::input::open;
 use crate::input::report::Report;
 use crate::input::store::Store;
@@ -67,7 +67,7 @@ impl Fetcher<'_> {
                 LockedInput::Deb(packages) => {
                     for package in packages {
                         let what = format!("{what}, package `{}`", package.package);
-                        let deb = Object { sha256: package.sha256, size: package.size };
+                        let deb = package.deb();
                         if self.store.unpacked(deb) == Some(package.data) {
                             self.report
                                 .detail(&format!("{what} {}: in the store", package.version));
@@ -78,13 +78,13 @@ impl Fetcher<'_> {
                     }
                 }
                 LockedInput::Url(url) => {
-                    let object = Object { sha256: url.sha256, size: url.size };
+                    let object = url.object();
                     if !self.store.contains(object) {
                         self.download(&[url.url.to_string()], object, &what)?;
                     }
                 }
                 LockedInput::Tar(tar) => {
-                    let object = Object { sha256: tar.sha256, size: tar.size };
+                    let object = tar.packed();
                     if self.store.unpacked(object) == Some(tar.data) {
                         continue;
                     }
@@ -136,7 +136,7 @@ impl Fetcher<'_> {
             }
             (Some(Source::Tar(Tar { file: Some(path), .. })), LockedInput::Tar(tar)) => {
                 let path = directory.join(path.as_str());
-                let object = Object { sha256: tar.sha256, size: tar.size };
+                let object = tar.packed();
                 if path.is_file() {
                     open::checked(&path, object, &what)?;
                 }
@@ -234,13 +234,12 @@ impl Fetcher<'_> {
             // Another process was quicker.
             return Ok(());
         }
-        let expected = Expected { sha256: object.sha256, size: object.size };
         let (mut missing, mut unreachable) = (Vec::new(), None);
         self.report.begin(&format!("fetching {what}"), Some(object.size));
         for url in urls {
             self.report.detail(&format!("{what}: from {}", http::without_credentials(url)));
             let mut progress = |done| self.report.advance(done);
-            match self.client.download(url, &partial.path, expected, &mut progress) {
+            match self.client.download(url, &partial.path, object, &mut progress) {
                 Ok(()) => {
                     self.report.end();
                     return self.store.adopt_partial(partial, object);

@@ -13,7 +13,7 @@ use sha2::Digest as _;
 use ureq::http::HeaderMap;
 use ureq::tls::{RootCerts, TlsConfig};
 
-use crate::digest::Sha256;
+use crate::digest::{Object, Sha256};
 
 /// How patient a [`Client`] is, and which proxy it goes through.
 #[derive(Clone, Debug)]
@@ -34,15 +34,6 @@ pub struct Client {
     agent: ureq::Agent,
     attempts: u32,
     pause: Duration,
-}
-
-/// What a download must turn out to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expected {
-    /// Its SHA-256.
-    pub sha256: Sha256,
-    /// Its size in bytes.
-    pub size: u64,
 }
 
 /// Why something could not be fetched. URLs are shown without their user name and password.
@@ -194,7 +185,7 @@ impl Client {
         &self,
         url: &str,
         part: &Path,
-        expected: Expected,
+        expected: Object,
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), Error> {
         let mut part = Part::open(part, expected.size)?;

@@ -69,7 +69,7 @@ impl Opener<'_> {
             }
             LockedInput::Tar(tar) => Holds::Archive(self.archive(tar.data, &what)?),
             LockedInput::Url(url) => {
-                let object = Object { sha256: url.sha256, size: url.size };
+                let object = url.object();
                 Holds::File(self.stored(object, &what)?)
             }
             LockedInput::File(object) => Holds::File(self.local_file(name, *object, &what)?),

@@ -15,7 +15,7 @@ use tempfile::NamedTempFile;
 
 use crate::digest::{Hashing, Object, Sha256};
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::tree::held::{FileRange, Held};
+use crate::tree::held::Held;
 
 /// How much is read at a time.
 const CHUNK: usize = 1 << 18;
@@ -95,17 +95,6 @@ impl Store {
         Err(Error::new(Kind::Rejected, message).hint(
             "the altered copy was removed from the store; run the command again to fetch it anew",
         ))
-    }
-
-    /// Reads a whole object that must be there.
-    ///
-    /// # Errors
-    /// As [`Store::get`], and [`Kind::CannotDecide`] when it is missing.
-    pub fn read(&self, object: Object, what: &str) -> Result<Vec<u8>> {
-        let opened = self.need(object, what)?;
-        FileRange::whole(opened.held)
-            .read()
-            .context(Kind::Environment, || format!("failed reading `{}`", opened.path.display()))
     }
 
     /// Opens an object that must be there.

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::http::without_credentials;
+use crate::manifest::directory_of;
 use crate::manifest::types::{
     FileRule, Firmware, Init, Kernel, Launch, Manifest, Run, Source, Tar, VERSION,
 };
@@ -88,10 +89,7 @@ impl Loaded {
         let text = read_text(path)?;
         let document = Document { name: &name, text: &text };
         let written: Written = document.parse()?;
-        let directory = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-            _ => PathBuf::from("."),
-        };
+        let directory = directory_of(path).to_owned();
         let manifest = check(document, written, &directory)?;
         Ok(Self { manifest, directory, path: path.to_owned() })
     }

@@ -13,8 +13,8 @@ use tempfile::NamedTempFile;
 
 use crate::digest::{Object, Sha256};
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::manifest::Manifest;
 use crate::manifest::yaml::{Document, emit};
+use crate::manifest::{Manifest, directory_of};
 use crate::names::{GuestPath, Line, Name, Suite};
 
 /// The lock's format. One version so far; a reader refuses any other.
@@ -151,6 +151,27 @@ pub struct LockedTar {
     pub data: Object,
 }
 
+impl LockedPackage {
+    /// The .deb itself.
+    pub fn deb(&self) -> Object {
+        Object { sha256: self.sha256, size: self.size }
+    }
+}
+
+impl LockedUrl {
+    /// Its bytes.
+    pub fn object(&self) -> Object {
+        Object { sha256: self.sha256, size: self.size }
+    }
+}
+
+impl LockedTar {
+    /// The archive as received.
+    pub fn packed(&self) -> Object {
+        Object { sha256: self.sha256, size: self.size }
+    }
+}
+
 impl Lock {
     /// Where the lock of the manifest at `manifest` stands: `NAME.lock.yaml` beside `NAME.yaml`, and
     /// in a release `lock.yaml` beside `manifest.yaml`.
@@ -196,13 +217,9 @@ impl Lock {
     /// [`Kind::Environment`] when it cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
         let failed = || format!("failed writing `{}`", path.display());
-        let parent = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
         // A lock is meant to be read by others; temporary files are not.
         let mode = fs::Permissions::from_mode(0o644);
-        let file = NamedTempFile::new_in(parent).context(Kind::Environment, failed)?;
+        let file = NamedTempFile::new_in(directory_of(path)).context(Kind::Environment, failed)?;
         fs::write(file.path(), self.canonical()).context(Kind::Environment, failed)?;
         fs::set_permissions(file.path(), mode).context(Kind::Environment, failed)?;
         file.persist(path).map_err(|error| error.error).context(Kind::Environment, failed)?;
@@ -251,11 +268,11 @@ impl Lock {
         let mut all = Vec::new();
         for input in self.inputs.values() {
             match input {
-                LockedInput::Deb(packages) => all.extend(packages.iter().map(|package| {
-                    (Object { sha256: package.sha256, size: package.size }, package.data)
-                })),
+                LockedInput::Deb(packages) => {
+                    all.extend(packages.iter().map(|package| (package.deb(), package.data)))
+                }
                 LockedInput::Tar(tar) => {
-                    all.push((Object { sha256: tar.sha256, size: tar.size }, tar.data));
+                    all.push((tar.packed(), tar.data));
                 }
                 _ => {}
             }
@@ -284,10 +301,7 @@ impl Lock {
                         _ => None,
                     }));
                 }
-                LockedInput::Url(url) => all.push((
-                    format!("input `{name}`"),
-                    Object { sha256: url.sha256, size: url.size },
-                )),
+                LockedInput::Url(url) => all.push((format!("input `{name}`"), url.object())),
                 LockedInput::Tar(tar) => all.push((format!("input `{name}`"), tar.data)),
                 LockedInput::Builtin(_) => {}
             }

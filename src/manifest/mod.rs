@@ -5,5 +5,15 @@ pub mod lock;
 pub mod types;
 pub mod yaml;
 
+use std::path::Path;
+
 pub use lock::Lock;
 pub use types::Manifest;
+
+/// The directory that the file at `path` stands in; a bare name stands in the working directory.
+pub fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}

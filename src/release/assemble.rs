@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::open::{Opened, Opener};
 use crate::kernel::bzimage::BzImage;
-use crate::kernel::config::{Config, Finding};
+use crate::kernel::config::Config;
 use crate::kernel::modules::{self, Module, ModuleError, Modules};
+use crate::kernel::{is_config, is_image};
 use crate::manifest::types::{FileRule, Manifest};
 use crate::names::{GuestPath, Name, Owner};
 use crate::release::plan;
@@ -34,10 +35,6 @@ pub struct Assembled {
     pub firmware: Vec<u8>,
     /// The kernel image, byte for byte as its input has it.
     pub kernel: Vec<u8>,
-    /// The kernel's release, as `uname -r` has it.
-    pub kernel_release: String,
-    /// What the kernel's configuration has and lacks.
-    pub kernel_findings: Vec<Finding>,
     /// What the initrd holds.
     pub tree: Tree,
 }
@@ -94,13 +91,7 @@ pub fn assemble(manifest: &Manifest, opener: &Opener<'_>, order: Order) -> Resul
             .context(Kind::Malformed, || "the guest's files collide".to_owned())?;
     }
     check_program(manifest, &tree)?;
-    Ok(Assembled {
-        firmware,
-        kernel: kernel.image,
-        kernel_release: kernel.release,
-        kernel_findings: kernel.findings,
-        tree,
-    })
+    Ok(Assembled { firmware, kernel: kernel.image, tree })
 }
 
 impl Order {
@@ -218,8 +209,6 @@ fn libraries(nodes: &[(GuestPath, Node)], input: &Opened) -> Result<Vec<(GuestPa
 struct Kernel<'a> {
     input: &'a Opened,
     image: Vec<u8>,
-    release: String,
-    findings: Vec<Finding>,
     modules: BTreeMap<String, GuestPath>,
     built_in: BTreeSet<String>,
 }
@@ -253,7 +242,7 @@ impl<'a> Kernel<'a> {
             }
         };
         let config = read(&config, "the kernel's configuration")?;
-        let findings = judge(&header, &String::from_utf8_lossy(&config), name)?;
+        judge(&header, &String::from_utf8_lossy(&config), name)?;
         let modules =
             paths.iter().filter_map(|path| Some((modules::name_of(path)?, path.clone()))).collect();
         let mut built_in = BTreeSet::new();
@@ -264,8 +253,7 @@ impl<'a> Kernel<'a> {
                 .filter_map(|line| modules::name_of(&format!("/{line}").parse().ok()?))
                 .collect();
         }
-        let release = header.release().to_owned();
-        Ok(Self { input, image, release, findings, modules, built_in })
+        Ok(Self { input, image, modules, built_in })
     }
 }
 
@@ -291,18 +279,6 @@ impl Modules for Kernel<'_> {
     }
 }
 
-fn is_image(path: &GuestPath) -> bool {
-    let text = path.as_str();
-    text.starts_with("/boot/vmlinuz-")
-        || (text.contains("/lib/modules/") && text.ends_with("/vmlinuz"))
-}
-
-fn is_config(path: &GuestPath) -> bool {
-    let text = path.as_str();
-    text.starts_with("/boot/config-")
-        || (text.contains("/lib/modules/") && text.ends_with("/config"))
-}
-
 fn only(
     paths: &[GuestPath],
     wanted: fn(&GuestPath) -> bool,
@@ -324,7 +300,7 @@ fn only(
     }
 }
 
-fn judge(header: &BzImage, text: &str, name: &Name) -> Result<Vec<Finding>> {
+fn judge(header: &BzImage, text: &str, name: &Name) -> Result<()> {
     let config = Config::parse(text).ok_or_else(|| {
         let message = format!("input `{name}`: its kernel configuration has no `CONFIG_` line");
         Error::new(Kind::Malformed, message)
@@ -343,7 +319,7 @@ fn judge(header: &BzImage, text: &str, name: &Name) -> Result<Vec<Finding>> {
         .map(|finding| format!("CONFIG_{} ({})", finding.rule.option, finding.rule.why))
         .collect();
     if fatal.is_empty() {
-        return Ok(findings);
+        return Ok(());
     }
     let message = format!(
         "input `{name}`: kernel {} cannot make a confidential guest that attests; it lacks {}",

@@ -12,7 +12,7 @@ use crate::error::{Context as _, Error, Kind, Result};
 use crate::image::cpio::{self, CpioError};
 use crate::input::report::Report;
 use crate::launch::Record;
-use crate::manifest::{Lock, Manifest};
+use crate::manifest::{Lock, Manifest, directory_of};
 use crate::release::assemble::Assembled;
 use crate::release::inventory::Inventory;
 use crate::release::{layout, measure, threat_model};
@@ -38,10 +38,7 @@ pub fn write(
     check_target(target)?;
     // A link to a release stays one; what it leads to is replaced.
     let target = &target.canonicalize().unwrap_or_else(|_| target.to_owned());
-    let parent = match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let parent = directory_of(target);
     let failed = || format!("failed making a directory in `{}`", parent.display());
     fs::create_dir_all(parent).context(Kind::Environment, failed)?;
     let staging = tempfile::Builder::new()

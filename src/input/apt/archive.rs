@@ -9,8 +9,8 @@ use super::index::{self, Compression, Packages};
 use super::keyring::{self, Keyring};
 use super::release::{self, Listed, Release};
 use super::sources::{Source, Sources};
-use crate::digest::Sha256;
-use crate::input::http::{self, Client, Expected};
+use crate::digest::{Object, Sha256};
+use crate::input::http::{self, Client};
 
 pub use trust::Trust;
 
@@ -351,7 +351,7 @@ fn download(
         .tempfile_in(search.cache)
         .map_err(io)?
         .into_temp_path();
-    let expected = Expected { sha256: listed.sha256, size: listed.size };
+    let expected = Object { sha256: listed.sha256, size: listed.size };
     if let Err(error) = search.client.download(url, &part, expected, progress) {
         return Ok(Err(error));
     }
