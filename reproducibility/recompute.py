@@ -24,6 +24,7 @@ QEMU = dict(sec_mem=ZEROED, cpuid_last=False, cs_bsp=0x9B, cs_ap=0x9B, ss=0x93, 
             g_pat=0x0007040600070406, mxcsr=0x1F80, fcw=0x37F)
 EC2 = dict(QEMU, cpuid_last=True, cs_bsp=0x9A, ss=0x92, tr=0x83, rdx=0x600, mxcsr=0, fcw=0)
 PROFILES = {"qemu": QEMU, "qemu-legacy": dict(QEMU, mxcsr=0, fcw=0), "ec2": EC2, "ec2-2023": dict(EC2, rdx=0),
+            "krun": dict(EC2, cpuid_last=False, cs_ap=0x9A, rdx=0),
             "gce": dict(QEMU, sec_mem=UNMEASURED, rdx=0x600, g_pat=0x70106, mxcsr=0, fcw=0)}
 GUIDS = ("9438d606-4f22-4cc9-b479-a793d411fd21", "97d02dd8-bd20-4c94-aa78-e7714d36ab2a",  # table, command line,
          "44baf731-3a2f-4bd7-9af1-41e29169781d", "4de79437-abd2-427f-b835-d5b172d2045b")  # initrd, kernel

@@ -138,12 +138,12 @@ impl Measure {
         }
         let digests = launch
             .digests(&subject.set)
-            .context(Kind::Rejected, || "these launches cannot be measured".to_owned())?;
+            .context(Kind::Malformed, || "these launches cannot be measured".to_owned())?;
         if let Some(directory) = &self.dump_vmsa {
             let (vcpus, cpu, features) = subject.one("--dump-vmsa")?;
             let pages = launch
                 .vmsas(vcpus, cpu.signature, features)
-                .context(Kind::Rejected, || "no VMSA".to_owned())?;
+                .context(Kind::Malformed, || "no VMSA".to_owned())?;
             output::dump_vmsas(ui, directory, pages)?;
         }
         if let (Some(form), Some(record)) = (self.export, &subject.record) {

@@ -11,7 +11,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use error::FirmwareError;
+pub use error::{FirmwareError, ImageError};
 
 use super::hash_table::TABLE_SIZE;
 use super::hex;
@@ -72,17 +72,21 @@ pub struct HashTableArea {
 impl Firmware {
     /// Reads the footer of an image. The rest of the image is not looked at; see
     /// [`super::page::image_digest`] for its pages and [`super::DirectBoot`] for its modules.
-    pub fn parse(image: &[u8]) -> Result<Self, FirmwareError> {
+    pub fn parse(image: &[u8]) -> Result<Self, ImageError> {
         Self::parse_tail(image, image.len() as u64)
     }
 
     /// Reads the footer from the last bytes of an image of `size` bytes. The table is in the last
     /// 64 KiB and 32 bytes; the SEV metadata may be anywhere, and if it begins before the tail
     /// does, the error is [`FirmwareError::MetadataOffset`] with a distance of at most `size`.
-    pub fn parse_tail(tail: &[u8], size: u64) -> Result<Self, FirmwareError> {
-        let length = image_size(size)?;
-        let footer = footer::read(tail, (length as usize).saturating_sub(tail.len()))?;
-        Self::new(length, footer.reset_eip, footer.hash_table, footer.sections)
+    pub fn parse_tail(tail: &[u8], size: u64) -> Result<Self, ImageError> {
+        let mut places = footer::Places::default();
+        let parsed = image_size(size).and_then(|size| {
+            let before = (size as usize).saturating_sub(tail.len());
+            let footer = footer::read(tail, before, &mut places)?;
+            Self::new(size, footer.reset_eip, footer.hash_table, footer.sections)
+        });
+        parsed.map_err(|what| ImageError { offset: places.of(&what), what })
     }
 
     /// Checks the parts, which may come from an image or from a record.

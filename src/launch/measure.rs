@@ -53,20 +53,21 @@ pub enum LaunchError {
     NoMetadata,
     /// The kernel would not be in the digest.
     #[error(
-        "firmware has no kernel-hashes section: kernel, initrd and command line would not be \
+        "firmware has no kernel-hashes section (type 0x10 of the SEV metadata): kernel, initrd and command line would not be \
          measured; use an AmdSev build of OVMF, such as Debian's `ovmf-amdsev`"
     )]
     NoHashSection,
     /// The kernel would not be in the digest.
     #[error(
-        "firmware has a kernel-hashes section but gives no address for the SEV hash table: \
-         expected both; use an AmdSev build of OVMF, such as Debian's `ovmf-amdsev`"
+        "firmware has a kernel-hashes section but gives no address for the SEV hash table (table \
+         entry 7255371f-3a3b-4b04-927b-1da6efa8d454): expected both; use an AmdSev build of OVMF, such as Debian's `ovmf-amdsev`"
     )]
     NoHashTable,
     /// Where the other vCPUs start is unknown.
     #[error(
-        "{vcpus} vCPUs, but the firmware has no SEV-ES reset block or gives the address 0 in it: \
-         only one vCPU can be measured"
+        "{vcpus} vCPUs, but the firmware has no SEV-ES reset block (table entry \
+         00f771de-1a7e-4fcb-890e-68c77e2fb44e) or gives the address 0 in it: only one vCPU can be \
+         measured"
     )]
     NoResetAddress {
         /// The vCPUs asked for.

@@ -30,6 +30,9 @@ pub enum Evidence {
     Report,
     /// Read from source, or from another calculator; no report seen.
     Source,
+    /// Only another calculator's rules: the VMM's own source, where it was read, launches in another
+    /// way. For comparing with that calculator, not with a machine.
+    Calculator,
 }
 
 impl Profile {
@@ -42,11 +45,13 @@ impl Profile {
 
 /// A name that no profile has.
 #[derive(Debug, thiserror::Error)]
-#[error("unknown VMM profile `{0}`: expected `qemu`, `qemu-legacy`, `ec2`, `ec2-2023` or `gce`")]
+#[error(
+    "unknown VMM profile `{0}`: expected `qemu`, `qemu-legacy`, `ec2`, `ec2-2023`, `gce` or `krun`"
+)]
 pub struct UnknownProfile(String);
 
 /// Every profile.
-pub const PROFILES: &[Profile] = &[QEMU, QEMU_LEGACY, EC2, EC2_2023, GCE];
+pub const PROFILES: &[Profile] = &[QEMU, QEMU_LEGACY, EC2, EC2_2023, GCE, KRUN];
 
 const QEMU: Profile = Profile {
     id: "qemu",
@@ -130,6 +135,20 @@ const GCE: Profile = Profile {
         fcw: 0,
         ..QEMU.vcpu
     },
+};
+
+const KRUN: Profile = Profile {
+    id: "krun",
+    covers: "libkrun with an OVMF image, by the rules of the `sev` crate",
+    evidence: Evidence::Calculator,
+    sources: &[
+        "virtee/sev 8.0, src/measurement/vmsa.rs, build_save_area",
+        // It starts qboot, a kernel and an initrd of its own from fixed pages.
+        "libkrun 6ed74fa, src/vmm/src/linux/tee/amdsnp/mod.rs, vm_measure: reads no OVMF metadata",
+    ],
+    cpuid_last: false,
+    vcpu: VcpuState { cs_ap: 0x9a, ..EC2_2023.vcpu },
+    ..EC2_2023
 };
 
 /// The PAT at reset (APM, section 7.8.2).

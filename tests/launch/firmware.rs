@@ -7,7 +7,7 @@ use crate::image::{HASH_TABLE, Image, METADATA, RESET_BLOCK, guid, words};
 fn parse(change: impl FnOnce(&mut Image)) -> Result<Firmware, FirmwareError> {
     let mut image = Image::amdsev();
     change(&mut image);
-    Firmware::parse(&image.bytes())
+    Firmware::parse(&image.bytes()).map_err(|error| error.what)
 }
 
 fn refused(change: impl FnOnce(&mut Image)) -> FirmwareError {
@@ -46,11 +46,11 @@ fn sizes() {
     let whole = Image::amdsev().bytes();
     for size in [0, 1, 4095, whole.len() - 1] {
         let error = Firmware::parse(&whole[whole.len() - size..]).unwrap_err();
-        assert_eq!(error, FirmwareError::Size { size: size as u64 });
+        assert_eq!(error.what, FirmwareError::Size { size: size as u64 });
     }
     assert_eq!(Firmware::new(0, None, None, vec![]), Err(FirmwareError::Size { size: 0 }));
     assert_eq!(
-        Firmware::parse(&[0; 4096]).unwrap_err(),
+        Firmware::parse(&[0; 4096]).unwrap_err().what,
         FirmwareError::NoTable { offset: 4096 - 32 - 16 }
     );
 }
@@ -142,4 +142,30 @@ fn hash_table() {
     assert_eq!(error, FirmwareError::HashTableCrosses { gpa: 0x81_0f51 });
     let error = refused(|image| image.set(HASH_TABLE, &words(&[0x81_1c00, 0x400])));
     assert_eq!(error, FirmwareError::HashTableElsewhere { gpa: 0x81_1c00, page: 0x81_0000 });
+}
+
+/// Every refusal says where in the image, and the bytes there are those that it speaks of.
+#[test]
+fn offsets() {
+    let word = |change: &dyn Fn(&mut Image)| {
+        let mut image = Image::amdsev();
+        change(&mut image);
+        let bytes = image.bytes();
+        let error = Firmware::parse(&bytes).unwrap_err();
+        let offset = error.offset.unwrap_or_else(|| panic!("{error}"));
+        assert!(error.to_string().contains(&format!("{offset:#x}: ")), "{error}");
+        bytes[offset..offset + 12].to_vec()
+    };
+    let starts =
+        |found: Vec<u8>, expected: &[u8]| assert!(found.starts_with(expected), "{found:x?}");
+    starts(word(&|image| image.sections[2].0 = 0x105), &words(&[0x80_d000, 0x1000, 0x105]));
+    starts(word(&|image| image.sections[6].2 = 0x800), &words(&[0x81_0000, 0x800, 0x10]));
+    starts(word(&|image| image.sections[5].1 = 0x80_f000), b"ASEV");
+    starts(word(&|image| image.version = 7), &words(&[7, 7]));
+    starts(word(&|image| image.length = Some(99)), &words(&[99, 1, 7]));
+    starts(word(&|image| image.set(HASH_TABLE, &words(&[0x81_0f51, 176]))), &words(&[0x81_0f51]));
+    starts(word(&|image| image.set(METADATA, &[9, 0, 0, 0])), &[9, 0, 0, 0, 22, 0]);
+    starts(word(&|image| image.set(RESET_BLOCK, &[8; 5])), &[8, 8, 8, 8, 8, 23, 0]);
+    starts(word(&|image| image.table = Some(17)), &[17, 0, 0xde, 0x82, 0xb5, 0x96]);
+    starts(word(&|image| image.entries.push((guid(METADATA), vec![1, 2]))), &[1, 2, 20, 0]);
 }

@@ -27,7 +27,11 @@ fn agrees_with_sev() {
     compare(&image, None);
 }
 
-/// Compares 20 digests.
+/// Our profiles, and the VMMs for which `sev` 8 has the same rules.
+const VMMS: [(&str, VMMType); 3] =
+    [("qemu", VMMType::QEMU), ("ec2-2023", VMMType::EC2), ("krun", VMMType::KRUN)];
+
+/// Compares 20 digests for each VMM.
 pub(crate) fn compare(image: &[u8], blobs: Blobs<'_>) {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
@@ -38,9 +42,12 @@ pub(crate) fn compare(image: &[u8], blobs: Blobs<'_>) {
     }
     let cpus = CPUS.map(|name| Cpu::named(name).unwrap()).to_vec();
     let set = Set::new(VCPUS.to_vec(), cpus, vec![SevFeatures::SNP]).unwrap();
-    for digest in launch("qemu", image, blobs).digests(&set).unwrap() {
-        let theirs = theirs(folder.path(), blobs, digest.vcpus, &digest.cpu.label());
-        assert_eq!(digest.digest.to_string(), theirs, "{} {}", digest.vcpus, digest.cpu.label());
+    for (profile, vmm) in VMMS {
+        for digest in launch(profile, image, blobs).digests(&set).unwrap() {
+            let (vcpus, cpu) = (digest.vcpus, digest.cpu.label());
+            let theirs = theirs(folder.path(), blobs, vcpus, &cpu, vmm);
+            assert_eq!(digest.digest.to_string(), theirs, "{profile} {vcpus} {cpu}");
+        }
     }
 }
 
@@ -53,7 +60,7 @@ pub(crate) fn launch(profile: &str, image: &[u8], blobs: Blobs<'_>) -> Launch {
     Launch::new(profile, &firmware, image_digest(image), hashes.as_ref()).unwrap()
 }
 
-fn theirs(folder: &Path, blobs: Blobs<'_>, vcpus: u32, cpu: &str) -> String {
+fn theirs(folder: &Path, blobs: Blobs<'_>, vcpus: u32, cpu: &str, vmm: VMMType) -> String {
     let initrd = blobs.and_then(|(_, initrd, _)| initrd);
     let arguments = SnpMeasurementArgs {
         vcpus,
@@ -64,7 +71,7 @@ fn theirs(folder: &Path, blobs: Blobs<'_>, vcpus: u32, cpu: &str) -> String {
         initrd_file: initrd.map(|_| folder.join("initrd")),
         append: blobs.map(|(_, _, cmdline)| cmdline),
         ovmf_hash_str: None,
-        vmm_type: Some(VMMType::QEMU),
+        vmm_type: Some(vmm),
     };
     snp_calc_launch_digest(arguments).unwrap().get_hex_ld()
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::error::{Context as _, Kind, Result};
 use crate::launch::Firmware;
-use crate::launch::firmware::FirmwareError;
+use crate::launch::firmware::{FirmwareError, ImageError};
 
 /// [`stream`], also for images without an OVMF table, which SEV measures like any other.
 pub(super) fn stream_any<T>(
@@ -15,9 +15,9 @@ pub(super) fn stream_any<T>(
     add: impl Fn(&mut T, &[u8]),
 ) -> Result<(Firmware, T)> {
     read_image(path, start, add, |parsed, size| match parsed {
-        Err(FirmwareError::NoTable { .. }) => {
-            let size = u32::try_from(size).map_err(|_| FirmwareError::Size { size })?;
-            Firmware::new(size, None, None, Vec::new())
+        Err(ImageError { what: FirmwareError::NoTable { .. }, .. }) => {
+            let size = u32::try_from(size).map_err(|_| wrong_size(size))?;
+            Firmware::new(size, None, None, Vec::new()).map_err(whole)
         }
         parsed => parsed,
     })
@@ -36,13 +36,12 @@ fn read_image<T>(
     path: &Path,
     start: impl Fn(u32) -> T,
     add: impl Fn(&mut T, &[u8]),
-    accept: impl Fn(Result<Firmware, FirmwareError>, u64) -> Result<Firmware, FirmwareError>,
+    accept: impl Fn(Result<Firmware, ImageError>, u64) -> Result<Firmware, ImageError>,
 ) -> Result<(Firmware, T)> {
     let failed = || format!("failed reading `{}`", path.display());
     let malformed = || format!("firmware `{}`", path.display());
     let file = File::open(path).context(Kind::Environment, failed)?;
     let metadata = file.metadata().context(Kind::Environment, failed)?;
-    let wrong_size = |size| FirmwareError::Size { size };
     if metadata.is_file() {
         let size = metadata.len();
         let length = u32::try_from(size).map_err(|_| wrong_size(size));
@@ -51,7 +50,7 @@ fn read_image<T>(
             tail(file, size, |piece| add(&mut state, piece)).context(Kind::Environment, failed)?;
         match Firmware::parse_tail(&tail, size) {
             // The metadata begins further ahead than the tail: rare, and worth the memory.
-            Err(FirmwareError::MetadataOffset { from_end })
+            Err(ImageError { what: FirmwareError::MetadataOffset { from_end }, .. })
                 if from_end as usize > tail.len() && u64::from(from_end) <= size => {}
             parsed => {
                 let firmware = accept(parsed, size).context(Kind::Malformed, malformed)?;
@@ -65,6 +64,15 @@ fn read_image<T>(
     let mut state = start(firmware.size());
     add(&mut state, &image);
     Ok((firmware, state))
+}
+
+fn wrong_size(size: u64) -> ImageError {
+    whole(FirmwareError::Size { size })
+}
+
+/// About the image as a whole.
+fn whole(what: FirmwareError) -> ImageError {
+    ImageError { what, offset: None }
 }
 
 /// Hands on a file of `size` bytes in whole pages, and returns its end: at least its last [`TAIL`] bytes.

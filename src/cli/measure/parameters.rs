@@ -4,6 +4,7 @@ use clap::Args;
 
 use crate::cli::measure::subject::Subject;
 use crate::error::{Context as _, Error, Kind, Result};
+use crate::launch::measure::SetError;
 use crate::launch::{Cpu, Profile, Set, SevFeatures, Signature};
 
 #[derive(Debug, Args)]
@@ -33,7 +34,7 @@ pub(super) struct Parameters {
     /// The VMM profile; see --list-profiles.
     #[arg(long, value_name = "NAME", conflicts_with = "vmm_type")]
     profile: Option<String>,
-    /// The VMM by sev-snp-measure's name: QEMU, ec2 or gce.
+    /// The VMM by its name elsewhere: QEMU, ec2 or gce; krun as the `sev` crate has it.
     #[arg(long, value_name = "VMM")]
     vmm_type: Option<String>,
 }
@@ -134,23 +135,19 @@ impl Parameters {
             (None, Some(name)) => ("--vmm-type", name.as_str()),
             (None, None) => ("--profile", "qemu"),
         };
-        if name.eq_ignore_ascii_case("krun") {
-            let message = format!("`{flag} {name}`: there is no profile for libkrun: {NO_KRUN}");
-            return Err(Error::new(Kind::CannotDecide, message));
-        }
         let id = if flag == "--vmm-type" { name.to_lowercase() } else { name.to_owned() };
         Profile::by_id(&id).context(Kind::Usage, || format!("`{flag}`"))
     }
 }
 
-/// libkrun 6ed74fa, src/vmm/src/linux/tee/amdsnp/mod.rs, `vm_measure`; sev 9cf2adb,
-/// src/measurement/vmsa.rs, `build_save_area`.
-pub(super) const NO_KRUN: &str = "it starts its own firmware, kernel and initrd from fixed pages and \
-     reads no OVMF metadata, so that no rule for an OVMF image describes it, and the `sev` crate's \
-     KRUN rules set registers by the number of vCPUs and then overwrite them";
-
 fn set_of(vcpus: Vec<u32>, cpus: Vec<Cpu>, features: Vec<SevFeatures>) -> Result<Set> {
-    Set::new(vcpus, cpus, features).context(Kind::Usage, || "no such set of launches".to_owned())
+    // A count that no machine has is malformed wherever it comes from: in a record it is, too.
+    let kind = |error: &SetError| match error {
+        SetError::Vcpus(_) => Kind::Malformed,
+        _ => Kind::Usage,
+    };
+    Set::new(vcpus, cpus, features)
+        .map_err(|error| Error::caused(kind(&error), "no such set of launches", error))
 }
 
 /// What Python's `int(text, 0)` reads, without a sign.

@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use crate::cli::measure::parameters::NO_KRUN;
 use crate::cli::ui::{Style, Ui};
 use crate::error::Result;
 use crate::launch::Profile;
@@ -12,8 +11,7 @@ use crate::launch::vmsa::Rdx;
 pub(super) fn list(ui: &Ui) -> Result<()> {
     if ui.is_json() {
         let profiles: Vec<Value> = PROFILES.iter().map(json).collect();
-        let absent = json!([{ "id": "krun", "reason": NO_KRUN }]);
-        return ui.json(&json!({ "profiles": profiles, "absent": absent }));
+        return ui.json(&json!({ "profiles": profiles }));
     }
     let wide = PROFILES.iter().map(|profile| profile.id.len()).max().unwrap_or(0);
     let mut text = String::new();
@@ -21,6 +19,9 @@ pub(super) fn list(ui: &Ui) -> Result<()> {
         let evidence = match evidence {
             Evidence::Report => "a signed attestation report carried a digest that this gives",
             Evidence::Source => "read from source; no report seen",
+            Evidence::Calculator => {
+                "only another calculator's rules; the VMM's source launches in another way"
+            }
         };
         text += &format!("{}  {covers}\n", ui.paint(Style::Bold, &format!("{id:wide$}")));
         text += &format!("{:wide$}  evidence: {evidence}\n", "");
@@ -28,7 +29,6 @@ pub(super) fn list(ui: &Ui) -> Result<()> {
             text += &format!("{:wide$}  source: {source}\n", "");
         }
     }
-    text += &format!("\nThere is no `krun`: {NO_KRUN}\n");
     ui.answer(&text)
 }
 
@@ -41,6 +41,7 @@ fn json(profile: &Profile) -> Value {
         "evidence": match profile.evidence {
             Evidence::Report => "signed-report",
             Evidence::Source => "source",
+            Evidence::Calculator => "calculator",
         },
         "sources": profile.sources,
         "sec_mem": profile.sec_mem,

@@ -29,13 +29,13 @@ impl Measure {
             let start = |_| SevLaunch::default();
             let (firmware, mut launch) = image::stream_any(path, start, SevLaunch::add_image)?;
             if let Some(hashes) = hashes()? {
-                launch.add_hashes(&firmware, &hashes).context(Kind::Rejected, refused)?;
+                launch.add_hashes(&firmware, &hashes).context(Kind::Malformed, refused)?;
             }
             Ok((firmware, launch))
         })?;
         if let Some((vcpus, signature)) = one {
             let pages = || {
-                sev::vmsas(profile, &firmware, vcpus, signature).context(Kind::Rejected, refused)
+                sev::vmsas(profile, &firmware, vcpus, signature).context(Kind::Malformed, refused)
             };
             pages()?.for_each(|page| launch.add_vcpu(&page));
             if let Some(directory) = &self.dump_vmsa {

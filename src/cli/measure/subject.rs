@@ -47,7 +47,7 @@ impl Subject {
 
     pub(super) fn launch(&self) -> Result<Launch> {
         Launch::new(self.profile, &self.firmware, self.image, self.hashes.as_ref())
-            .context(Kind::Rejected, || {
+            .context(Kind::Malformed, || {
                 "the firmware cannot be measured with what it boots".to_owned()
             })
     }

@@ -21,7 +21,7 @@ pub(super) fn print(ui: &Ui, subject: &Subject) -> Result<()> {
         features,
     };
     let after =
-        traced.steps().context(Kind::Rejected, || "this launch cannot be measured".to_owned())?;
+        traced.steps().context(Kind::Malformed, || "this launch cannot be measured".to_owned())?;
     let pages = subject.pages.as_deref().map(|image| steps(Sha384::ZERO, page::image(image)));
     if ui.is_json() {
         let whole = pages.is_some();

@@ -1,7 +1,29 @@
 //! Why a firmware image is not measured.
 
+use std::fmt;
+
 use super::SectionKind;
 use crate::launch::guid::Guid;
+
+/// A firmware image that is refused, and where in it the reason is.
+#[derive(Debug, Eq, PartialEq)]
+pub struct ImageError {
+    /// The reason.
+    pub what: FirmwareError,
+    /// The offset in the image of the field that it is about, where the reason does not say so.
+    pub offset: Option<usize>,
+}
+
+impl std::error::Error for ImageError {}
+
+impl fmt::Display for ImageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.offset {
+            Some(offset) => write!(f, "offset {offset:#x}: {}", self.what),
+            None => self.what.fmt(f),
+        }
+    }
+}
 
 /// A firmware image that is malformed, or that asks for something not understood. Either way there
 /// is no digest for it.

@@ -15,13 +15,63 @@ pub(super) struct Footer {
     pub(super) sections: Vec<Section>,
 }
 
+/// Offsets in the image of what an error may be about.
+#[derive(Default)]
+pub(super) struct Places {
+    /// The header that closes the table.
+    table: usize,
+    /// The data of the entry that is being read; its header comes after it.
+    entry: usize,
+    metadata: usize,
+    /// The data of the entry that places the hash table.
+    hash_table: usize,
+}
+
+impl Places {
+    /// Where the field is that `error` is about, unless the error says so itself.
+    pub(super) fn of(&self, error: &FirmwareError) -> Option<usize> {
+        use FirmwareError as E;
+        match error {
+            E::Size { .. } | E::NoTable { .. } | E::EntryLength { .. } => None,
+            E::MetadataSignature { .. } => None,
+            E::TableLength { .. } => Some(self.table),
+            E::DuplicateEntry { .. } | E::EntryData { .. } | E::MetadataOffset { .. } => {
+                Some(self.entry)
+            }
+            E::MetadataLength { .. } => Some(self.metadata + 4),
+            E::MetadataVersion { .. } => Some(self.metadata + 8),
+            E::SectionOverlap { .. } => Some(self.metadata),
+            E::SectionKind { index, .. }
+            | E::SectionEmpty { index, .. }
+            | E::SectionUnaligned { index, .. }
+            | E::SectionRange { index, .. }
+            | E::SectionSize { index, .. }
+            | E::SectionRepeated { index, .. } => {
+                let sections = self.metadata + size_of::<MetadataHeader>();
+                Some(sections + index * size_of::<SectionEntry>())
+            }
+            E::HashTableSize { .. } | E::HashTableCrosses { .. } | E::HashTableElsewhere { .. } => {
+                Some(self.hash_table)
+            }
+        }
+    }
+}
+
 /// Reads the footer from the end of an image; `before` bytes of the image come before `tail`.
-pub(super) fn read(tail: &[u8], before: usize) -> Result<Footer, FirmwareError> {
+/// `places` learns where things are as they are read.
+pub(super) fn read(
+    tail: &[u8],
+    before: usize,
+    places: &mut Places,
+) -> Result<Footer, FirmwareError> {
     let mut footer = Footer::default();
     let mut seen: Vec<Guid> = Vec::new();
+    places.table =
+        (before + tail.len()).saturating_sub(RESET_VECTOR_SIZE + size_of::<EntryHeader>());
     let (mut table, mut end) = table(tail, before)?;
     while !table.is_empty() {
         let entry = entry(table, end)?;
+        places.entry = entry.start;
         if seen.contains(&entry.guid) {
             return Err(FirmwareError::DuplicateEntry { guid: entry.guid });
         }
@@ -30,10 +80,13 @@ pub(super) fn read(tail: &[u8], before: usize) -> Result<Footer, FirmwareError> 
             SEV_ES_RESET_BLOCK => footer.reset_eip = Some(entry.data::<U32>()?.get()),
             SEV_HASH_TABLE_RV => {
                 let [gpa, size] = entry.data::<[U32; 2]>()?;
+                places.hash_table = entry.start;
                 footer.hash_table = Some(HashTableArea { gpa: gpa.get(), size: size.get() });
             }
             SEV_METADATA => {
-                footer.sections = metadata(tail, before, entry.data::<U32>()?.get())?;
+                let from_end = entry.data::<U32>()?.get();
+                places.metadata = (before + tail.len()).saturating_sub(from_end as usize);
+                footer.sections = metadata(tail, before, from_end)?;
             }
             // Others describe SEV secrets, TDX and what comes next; they place no SNP page.
             _ => {}

@@ -2,7 +2,7 @@
 
 use crate::digest::Sha384;
 use crate::launch::direct_boot::NoVerifier;
-use crate::launch::firmware::FirmwareError;
+use crate::launch::firmware::{FirmwareError, ImageError};
 use crate::launch::hash_table::CmdlineError;
 use crate::launch::measure::{LaunchError, SetError};
 use crate::launch::profile::UnknownProfile;
@@ -45,6 +45,9 @@ pub enum RecordError {
     /// The firmware's layout is malformed.
     #[error("firmware cannot be launched")]
     Firmware(#[from] FirmwareError),
+    /// The firmware image is not measured.
+    #[error(transparent)]
+    Image(#[from] ImageError),
     /// The firmware's modules cannot be read.
     #[error("firmware modules cannot be examined")]
     Volume(#[from] VolumeError),
