@@ -3,6 +3,7 @@
 
 mod export;
 mod files;
+mod igvm;
 mod image;
 mod output;
 mod parameters;
@@ -34,6 +35,7 @@ Examples:
   counterfoil measure --list-profiles                         the hypervisors that are known
   counterfoil measure --record launch.json --vcpus 1 --cpu EPYC-v4 --trace
   counterfoil measure releases/llama --export corim > llama.corim
+  counterfoil measure --igvm svsm.igvm                        under each VMM's rules
 
 With --mode, the flags, the defaults and the output are those of sev-snp-measure 0.0.13:
   counterfoil measure --mode snp --vcpus 4 --vcpu-type EPYC-v4 --ovmf OVMF.amdsev.fd \\
@@ -56,6 +58,17 @@ pub(super) struct Measure {
     /// A launch record.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["firmware", "mode"])]
     record: Option<PathBuf>,
+    /// An IGVM file, which has all of a launch in it: pages, vCPUs and features.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = [
+            "release", "record", "firmware", "kernel", "initrd", "append", "kernel_hashes",
+            "snp_ovmf_hash", "mode", "vcpus", "cpu", "vcpu_sig", "vcpu_family", "features",
+            "vmm_type", "export",
+        ]
+    )]
+    igvm: Option<PathBuf>,
     #[command(flatten)]
     files: Files,
     #[command(flatten)]
@@ -82,7 +95,7 @@ pub(super) struct Measure {
     #[arg(long, value_enum, value_name = "FORM", conflicts_with_all = ["firmware", "trace"])]
     export: Option<Export>,
     /// Print the VMM profiles: what each covers, and how far it is known to be true.
-    #[arg(long, conflicts_with_all = ["release", "record", "firmware", "mode", "trace", "dump_vmsa"])]
+    #[arg(long, conflicts_with_all = ["release", "record", "firmware", "igvm", "mode", "trace", "dump_vmsa"])]
     list_profiles: bool,
 }
 
@@ -110,6 +123,9 @@ impl Measure {
     pub(super) fn run(self, ui: &Ui) -> Result<()> {
         if self.list_profiles {
             return profiles::list(ui);
+        }
+        if let Some(path) = &self.igvm {
+            return self.igvm(ui, path);
         }
         match self.mode {
             Some(Mode::OvmfHash) => {
@@ -172,7 +188,8 @@ impl Measure {
             (_, _, Some(_)) => self.files.examined(ui, self.trace)?,
             (None, None, None) => {
                 return Err(Error::new(Kind::Usage, "nothing to measure").hint(
-                    "name a release, or `--record FILE`, or `--firmware FILE` and what it boots",
+                    "name a release, or `--record FILE`, or `--firmware FILE` and what it boots, or \
+                     `--igvm FILE`",
                 ));
             }
         };

@@ -39,16 +39,25 @@ impl Profile {
     /// The profile of this name.
     pub fn by_id(id: &str) -> Result<&'static Self, UnknownProfile> {
         let known = PROFILES.iter().find(|profile| profile.id == id);
-        known.ok_or_else(|| UnknownProfile(id.to_owned()))
+        known.ok_or_else(|| UnknownProfile::new(id, PROFILES.iter().map(|profile| profile.id)))
     }
 }
 
 /// A name that no profile has.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "unknown VMM profile `{0}`: expected `qemu`, `qemu-legacy`, `ec2`, `ec2-2023`, `gce` or `krun`"
-)]
-pub struct UnknownProfile(String);
+#[error("unknown VMM profile `{name}`: expected {known}")]
+pub struct UnknownProfile {
+    name: String,
+    known: String,
+}
+
+impl UnknownProfile {
+    /// Says which names there are.
+    pub(super) fn new<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Self {
+        let known: Vec<String> = known.map(|id| format!("`{id}`")).collect();
+        Self { name: name.to_owned(), known: known.join(", ") }
+    }
+}
 
 /// Every profile.
 pub const PROFILES: &[Profile] = &[QEMU, QEMU_LEGACY, EC2, EC2_2023, GCE, KRUN];

@@ -6,6 +6,7 @@ mod command;
 mod drop_in;
 mod firmware;
 mod golden;
+mod igvm;
 mod image;
 mod oracle;
 #[path = "../support/peer.rs"]

@@ -128,6 +128,11 @@ impl Parameters {
         self.features.iter().map(|bits| SevFeatures(*bits)).collect()
     }
 
+    /// The profile asked for, by the name given.
+    pub(super) fn profile_name(&self) -> Option<&str> {
+        self.profile.as_deref()
+    }
+
     /// The profile asked for, or QEMU's.
     pub(super) fn profile(&self) -> Result<&'static Profile> {
         let (flag, name) = match (&self.profile, &self.vmm_type) {

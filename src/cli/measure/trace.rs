@@ -6,7 +6,8 @@ use crate::cli::measure::subject::Subject;
 use crate::cli::ui::{Style, Ui};
 use crate::digest::Sha384;
 use crate::error::{Context as _, Kind, Result};
-use crate::launch::page::{self, PAGE_SIZE, PageType};
+use crate::launch::igvm::IgvmProfile;
+use crate::launch::page::{self, PAGE_SIZE, PageType, Update};
 use crate::launch::trace::{Step, Traced, steps};
 
 pub(super) fn print(ui: &Ui, subject: &Subject) -> Result<()> {
@@ -40,19 +41,38 @@ pub(super) fn print(ui: &Ui, subject: &Subject) -> Result<()> {
         }));
     }
     let mut text = format!("profile {} ({})\n", subject.profile.id, subject.profile.covers);
-    let head = format!("{:10}  {:>14}  {:>5}  digest after, and contents", "type", "gpa", "pages");
-    text += &format!("{}\n", ui.paint(Style::Bold, &head));
+    text += &format!("{}\n", head(ui));
     let (gpa, size) = (subject.firmware.gpa(), subject.firmware.size());
     text += &line(PageType::Normal, gpa.into(), size / PAGE_SIZE, &subject.image);
     text += "            the firmware image; each page with --format json, from files\n";
-    for run in after.chunk_by(follows) {
+    ui.answer(&(text + &lines(&after)))
+}
+
+/// The launch that an IGVM file has in it.
+pub(super) fn of_igvm(ui: &Ui, profile: &IgvmProfile, updates: &[Update]) -> Result<()> {
+    let steps = steps(Sha384::ZERO, updates.iter().copied());
+    if ui.is_json() {
+        return ui.json(&json!({ "profile": profile.id, "steps": steps }));
+    }
+    let text = format!("profile {} ({})\n{}\n", profile.id, profile.covers, head(ui));
+    ui.answer(&(text + &lines(&steps)))
+}
+
+fn head(ui: &Ui) -> String {
+    let head = format!("{:10}  {:>14}  {:>5}  digest after, and contents", "type", "gpa", "pages");
+    ui.paint(Style::Bold, &head)
+}
+
+fn lines(steps: &[Step]) -> String {
+    let mut text = String::new();
+    for run in steps.chunk_by(follows) {
         let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
         text += &line(first.kind, first.gpa, run.len() as u32, &last.digest);
         if first.contents != Sha384::ZERO {
             text += &format!("{:33}  {}\n", "", first.contents);
         }
     }
-    ui.answer(&text)
+    text
 }
 
 fn line(kind: PageType, gpa: u64, pages: u32, digest: &Sha384) -> String {
