@@ -4,11 +4,11 @@
 mod export;
 mod files;
 mod image;
-mod output;
-mod parameters;
+pub(super) mod output;
+pub(super) mod parameters;
 mod profiles;
 mod sev;
-mod subject;
+pub(super) mod subject;
 mod trace;
 
 use std::path::PathBuf;
@@ -140,7 +140,7 @@ impl Measure {
             .digests(&subject.set)
             .context(Kind::Rejected, || "these launches cannot be measured".to_owned())?;
         if let Some(directory) = &self.dump_vmsa {
-            let (vcpus, cpu, features) = subject.one("--dump-vmsa")?;
+            let (vcpus, cpu, features) = subject.one("`--dump-vmsa`")?;
             let pages = launch
                 .vmsas(vcpus, cpu.signature, features)
                 .context(Kind::Rejected, || "no VMSA".to_owned())?;

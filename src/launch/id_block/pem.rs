@@ -32,8 +32,14 @@ pub enum KeyError {
     /// Another kind of key.
     #[error("key is {0}: expected ECDSA on P-384 (secp384r1)")]
     Algorithm(String),
+    /// The block is not text as it should be.
+    #[error(
+        "PEM block `{0}` is damaged: expected Base64 in lines of 64 characters, and a line \
+         `-----END {0}-----`"
+    )]
+    Text(String),
     /// Not what the PEM block says.
-    #[error("PEM block `{label}` is damaged")]
+    #[error("PEM block `{label}` does not hold what its name says")]
     Damaged {
         /// What it says it is.
         label: String,
@@ -111,7 +117,7 @@ impl Block {
         let label = label.to_owned();
         match pem::decode_vec(block.as_bytes()) {
             Ok((_, der)) => Ok(Self { label, der: Zeroizing::new(der) }),
-            Err(error) => Err(KeyError::Damaged { label, source: error.into() }),
+            Err(_) => Err(KeyError::Text(label)),
         }
     }
 
