@@ -39,8 +39,9 @@ For old firmware, which starts no guest with an ID block and without an author k
 
 /// Make the ID block of a launch, and what authenticates it.
 ///
-/// With them the AMD firmware starts no guest but one with this launch digest and this policy, and
-/// the guest's reports carry its IDs, its security version, and the digests of the keys that signed.
+/// Launched with them, a guest starts only if it has this launch digest and this policy, and its
+/// reports carry its IDs, its security version, and the digests of the keys that signed. A host may
+/// leave them out or bring its own, and ID_KEY_DIGEST then differs: compare it.
 ///
 /// `id-block.bin` is what is signed, `id-key.bin` the ID key, whose SHA-384 is ID_KEY_DIGEST, and
 /// `id-auth.bin` keys and signatures: the same bytes at every run, since signatures made here take

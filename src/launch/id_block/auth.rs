@@ -89,8 +89,9 @@ impl IdAuth {
         let author = self.author.as_ref();
         let raw = RawAuth {
             id_key_algorithm: ALGORITHM.into(),
-            // The firmware ignores the field without an author key. AMD's own tool and openvmm then
-            // leave all of the author's fields zero, others write 1 (`sev` 8.0.0, Contrast 19cd56d).
+            // The firmware ignores the field without an author key. AMD's own tool then leaves all of
+            // the author's fields zero (AMDESE/sev-guest dfbc6d7, src/id-block.c), as openvmm does;
+            // Contrast has written both (0 in 9edad59, 1 in 19cd56d, internal/idblock/idblock.go).
             author_key_algorithm: author.map_or(0, |_| ALGORITHM).into(),
             reserved_1: [0; 0x38],
             block_signature: self.id.signature.raw(),
