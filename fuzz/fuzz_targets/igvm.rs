@@ -15,6 +15,10 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn measure(bytes: Vec<u8>) {
     let Ok(igvm) = Igvm::parse(bytes) else { return };
+    // Pages without data cost nothing in the file, and half a microsecond each here.
+    if igvm.pages() > 1 << 12 {
+        return;
+    }
     for profile in PROFILES {
         let _ = igvm.digest(profile);
     }

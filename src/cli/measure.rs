@@ -5,11 +5,11 @@ mod export;
 mod files;
 mod igvm;
 mod image;
-mod output;
-mod parameters;
+pub(super) mod output;
+pub(super) mod parameters;
 mod profiles;
 mod sev;
-mod subject;
+pub(super) mod subject;
 mod trace;
 
 use std::path::PathBuf;
@@ -156,7 +156,7 @@ impl Measure {
             .digests(&subject.set)
             .context(Kind::Malformed, || "these launches cannot be measured".to_owned())?;
         if let Some(directory) = &self.dump_vmsa {
-            let (vcpus, cpu, features) = subject.one("--dump-vmsa")?;
+            let (vcpus, cpu, features) = subject.one("`--dump-vmsa`")?;
             let pages = launch
                 .vmsas(vcpus, cpu.signature, features)
                 .context(Kind::Malformed, || "no VMSA".to_owned())?;

@@ -3,6 +3,7 @@
 mod bound;
 mod build;
 mod explain;
+mod id_block;
 mod inspect;
 mod lock;
 mod measure;
@@ -85,6 +86,7 @@ enum Command {
     Run(run::Run),
     Measure(Box<measure::Measure>),
     Explain(explain::Explain),
+    IdBlock(Box<id_block::IdBlock>),
     Inspect(inspect::Inspect),
     Schema(schema::Schema),
     #[command(hide = true)]
@@ -123,6 +125,7 @@ impl Command {
             Self::Run(command) => command.run(ui, settings),
             Self::Measure(command) => command.run(ui),
             Self::Explain(command) => command.run(ui),
+            Self::IdBlock(command) => command.run(ui),
             Self::Inspect(command) => command.run(ui),
             Self::Schema(command) => command.run(ui),
             Self::Bound(command) => command.run(),

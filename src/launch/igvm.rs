@@ -122,6 +122,16 @@ impl Igvm {
         self.id_block
     }
 
+    /// How many pages the launch has, those of vCPUs included; some VMMs leave shared ones out.
+    pub fn pages(&self) -> u64 {
+        let pages = |step: &Step| match &step.what {
+            What::Page(page) => page.pages(),
+            What::Parameters { pages, .. } => *pages,
+            What::Vmsa(_) => 1,
+        };
+        self.steps.iter().map(pages).sum()
+    }
+
     /// The VMSAs, in the order of the file.
     pub fn vmsas(&self) -> impl ExactSizeIterator<Item = [u8; PAGE_SIZE as usize]> {
         self.vmsas.iter().map(|vmsa| zerocopy::transmute!(*vmsa.page))

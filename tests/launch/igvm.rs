@@ -340,7 +340,7 @@ fn the_command() {
         assert_eq!(one, format!("{digest}\n"));
     }
     assert!(
-        text.starts_with("1 vCPU, policy 0x30000 (SMT, RESERVED_ONE), no ID block\n"),
+        text.starts_with("3 pages, 1 vCPU, policy 0x30000 (SMT, RESERVED_ONE), no ID block\n"),
         "{text}"
     );
     let json = stdout(&run("--igvm good.igvm --format json"));

@@ -88,6 +88,7 @@ impl Measure {
     fn json(&self, igvm: &Igvm, rows: Vec<Value>) -> Value {
         json!({
             "mode": "SEV_SNP",
+            "pages": igvm.pages(),
             "vmsas": igvm.vmsas().len(),
             "policy": igvm.policy(),
             "id_block_digest": igvm.id_block(),
@@ -112,8 +113,8 @@ fn about(igvm: &Igvm) -> String {
         None => "no policy".to_owned(),
     };
     let block = if igvm.id_block().is_some() { "with an ID block" } else { "no ID block" };
-    match igvm.vmsas().len() {
-        1 => format!("1 vCPU, {policy}, {block}"),
-        count => format!("{count} vCPUs, {policy}, {block}"),
-    }
+    let count =
+        |count: u64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let (pages, vcpus) = (count(igvm.pages(), "page"), count(igvm.vmsas().len() as u64, "vCPU"));
+    format!("{pages}, {vcpus}, {policy}, {block}")
 }

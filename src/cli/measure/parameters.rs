@@ -9,7 +9,7 @@ use crate::launch::{Cpu, Profile, Set, SevFeatures, Signature};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Launches")]
-pub(super) struct Parameters {
+pub(in crate::cli) struct Parameters {
     /// Numbers of vCPUs.
     #[arg(long, value_name = "N", value_delimiter = ',')]
     vcpus: Vec<u32>,
@@ -31,7 +31,7 @@ pub(super) struct Parameters {
     /// Values of SEV_FEATURES, such as 0x1; any 64 bits.
     #[arg(long, visible_alias = "guest-features", value_name = "BITS", value_delimiter = ',', value_parser = number::<u64>)]
     features: Vec<u64>,
-    /// The VMM profile; see --list-profiles.
+    /// The VMM profile; `counterfoil measure --list-profiles` has them.
     #[arg(long, value_name = "NAME", conflicts_with = "vmm_type")]
     profile: Option<String>,
     /// The VMM by its name elsewhere: QEMU, ec2 or gce; krun as the `sev` crate has it.
@@ -41,7 +41,7 @@ pub(super) struct Parameters {
 
 impl Parameters {
     /// What was asked for in place of what `subject` has.
-    pub(super) fn apply(&self, mut subject: Subject) -> Result<Subject> {
+    pub(in crate::cli) fn apply(&self, mut subject: Subject) -> Result<Subject> {
         if self.profile.is_some() || self.vmm_type.is_some() {
             subject.profile = self.profile()?;
         }
@@ -59,6 +59,14 @@ impl Parameters {
         let features = if given.2.is_empty() { set.features().to_vec() } else { given.2 };
         subject.set = set_of(vcpus, cpus, features)?;
         Ok(subject)
+    }
+
+    /// Whether anything was asked for.
+    pub(in crate::cli) fn are_given(&self) -> bool {
+        let Self { vcpus, cpu, vcpu_sig, vcpu_family, vcpu_model, vcpu_stepping, .. } = self;
+        let numbers = [vcpus, vcpu_sig, vcpu_family, vcpu_model, vcpu_stepping];
+        let any = numbers.iter().any(|list| !list.is_empty()) || !cpu.is_empty();
+        any || !self.features.is_empty() || self.profile.is_some() || self.vmm_type.is_some()
     }
 
     /// The launches that sev-snp-measure would measure: a family comes before a signature, a
@@ -156,7 +164,7 @@ fn set_of(vcpus: Vec<u32>, cpus: Vec<Cpu>, features: Vec<SevFeatures>) -> Result
 }
 
 /// What Python's `int(text, 0)` reads, without a sign.
-fn number<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
+pub(in crate::cli) fn number<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     let wrong =
         || format!("`{text}` is not a number such as 0x1 or 33 of {} bits", 8 * size_of::<T>());
     let lower = text.trim().to_ascii_lowercase();

@@ -8,28 +8,28 @@ use crate::launch::record::RecordError;
 use crate::launch::{Cpu, Firmware, HashTable, Launch, Profile, Record, Set, SevFeatures};
 use crate::release::open::{Release, read_record};
 
-pub(super) struct Subject {
-    pub(super) profile: &'static Profile,
-    pub(super) firmware: Firmware,
+pub(in crate::cli) struct Subject {
+    pub(in crate::cli) profile: &'static Profile,
+    pub(in crate::cli) firmware: Firmware,
     /// The digest after the firmware's pages.
-    pub(super) image: Sha384,
+    pub(in crate::cli) image: Sha384,
     /// The image, where a trace asks for its pages.
-    pub(super) pages: Option<Vec<u8>>,
+    pub(in crate::cli) pages: Option<Vec<u8>>,
     /// `None` is `kernel-hashes=off`.
-    pub(super) hashes: Option<HashTable>,
-    pub(super) set: Set,
+    pub(in crate::cli) hashes: Option<HashTable>,
+    pub(in crate::cli) set: Set,
     /// What all of it was read from, if it was.
-    pub(super) record: Option<Record>,
+    pub(in crate::cli) record: Option<Record>,
 }
 
 impl Subject {
-    pub(super) fn of_release(root: &Path) -> Result<Self> {
+    pub(in crate::cli) fn of_release(root: &Path) -> Result<Self> {
         let release = Release::open(root)?;
         release.check_artifacts()?;
         Self::new(release.record).context(Kind::Malformed, || "the launch record".to_owned())
     }
 
-    pub(super) fn of_record(path: &Path) -> Result<Self> {
+    pub(in crate::cli) fn of_record(path: &Path) -> Result<Self> {
         Self::new(read_record(path)?).context(Kind::Malformed, || "the launch record".to_owned())
     }
 
@@ -45,18 +45,18 @@ impl Subject {
         })
     }
 
-    pub(super) fn launch(&self) -> Result<Launch> {
+    pub(in crate::cli) fn launch(&self) -> Result<Launch> {
         Launch::new(self.profile, &self.firmware, self.image, self.hashes.as_ref())
             .context(Kind::Malformed, || {
                 "the firmware cannot be measured with what it boots".to_owned()
             })
     }
 
-    /// The only launch of the set.
-    pub(super) fn one(&self, flag: &str) -> Result<(u32, Cpu, SevFeatures)> {
+    /// The only launch of the set, which `what` is for.
+    pub(in crate::cli) fn one(&self, what: &str) -> Result<(u32, Cpu, SevFeatures)> {
         match (self.set.vcpus(), self.set.cpus(), self.set.features()) {
             ([vcpus], [cpu], [features]) => Ok((*vcpus, cpu.clone(), *features)),
-            _ => Err(Error::new(Kind::Usage, format!("`{flag}` is for one launch"))
+            _ => Err(Error::new(Kind::Usage, format!("{what} is for one launch"))
                 .hint("say which with `--vcpus`, `--cpu` and `--features`")),
         }
     }

@@ -11,7 +11,7 @@ use crate::launch::page::{self, PAGE_SIZE, PageType, Update};
 use crate::launch::trace::{Step, Traced, steps};
 
 pub(super) fn print(ui: &Ui, subject: &Subject) -> Result<()> {
-    let (vcpus, cpu, features) = subject.one("--trace")?;
+    let (vcpus, cpu, features) = subject.one("`--trace`")?;
     let traced = Traced {
         profile: subject.profile,
         firmware: &subject.firmware,
