@@ -7,6 +7,9 @@
     reason = "a test may fail"
 )]
 
+#[path = "launch/image.rs"]
+#[allow(dead_code, reason = "the tests of the launch use the rest")]
+mod image;
 mod support;
 
 use std::collections::BTreeMap;
@@ -574,6 +577,58 @@ fn files_that_may_have_been_used() {
     place.write("bad.fd", vec![0; 4096]);
     let ran = run(&place, &digest.to_string(), &["--firmware", "bad.fd"]);
     ran.is_refusal(30, &["bad.fd"]);
+}
+
+/// Whoever has no record has the files, and the flags of the host's command line.
+#[test]
+fn files_in_place_of_a_record() {
+    let place = Place::new();
+    let image = image::Image::amdsev().bytes();
+    place.write("ovmf.fd", &image);
+    place.write("vmlinuz", "kernel");
+    place.write("initrd", "initrd");
+    let files =
+        ["--firmware", "ovmf.fd", "--kernel", "vmlinuz", "--initrd", "initrd", "--append", "x=1"];
+    let boot = Boot {
+        kernel: Blob::of(b"kernel"),
+        initrd: Some(Blob::of(b"initrd")),
+        cmdline: "x=1".to_owned(),
+    };
+    let firmware = FirmwareRecord::of(&image).unwrap();
+    let made = |profile: &'static str, vcpus| Made {
+        profile,
+        vcpus,
+        signature: Cpu::named("EPYC-v4").unwrap().signature.0,
+        firmware: firmware.clone(),
+        hashes: Some(boot.hashes().unwrap()),
+        ..Made::recorded()
+    };
+    let run = |digest: Sha384, more: &[&str]| {
+        place.run(&[&["explain", &digest.to_string()], &files[..], more].concat())
+    };
+    let ran = run(made("qemu", 1).digest(), &[]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stdout.starts_with("the digest is in what these files give: 1 vCPUs, EPYC-v4"));
+    let ran = run(made("gce", 6).digest(), &["--vcpus", "2"]);
+    assert_eq!(ran.code, 10);
+    assert!(ran.stdout.contains("6 vCPUs, not with 2") && ran.stdout.contains("`gce`"), "{ran:?}");
+    // A second file of a kind is a candidate.
+    place.write("other", "other");
+    let digest = Made {
+        hashes: Some(Boot { kernel: Blob::of(b"other"), ..boot.clone() }.hashes().unwrap()),
+        ..made("qemu", 1)
+    };
+    let ran = run(digest.digest(), &["--kernel", "other"]);
+    assert!(ran.stdout.contains("the kernel was `other`"), "{ran:?}");
+    let digest = "0".repeat(96);
+    place.refuses(
+        &["explain", &digest, "--firmware", "ovmf.fd", "--append", "x"],
+        2,
+        &["--kernel"],
+    );
+    place.write("launch.json", record().to_json().unwrap());
+    let record = ["explain", &digest, "--record", "launch.json", "--vcpus", "2"];
+    place.refuses(&record, 2, &["go with files alone"]);
 }
 
 #[test]

@@ -1,18 +1,20 @@
 //! `explain`: why a machine attests another digest than the record has.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
 
+use crate::cli::measure::parameters::Parameters;
 use crate::cli::ui::{Style, Ui};
 use crate::digest::{Sha256, Sha384};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::report::Report as _;
-use crate::launch::Record;
 use crate::launch::explain::{self, Attested, Candidates, Cause, Change, Explanation};
-use crate::launch::record::FirmwareRecord;
+use crate::launch::record::{Blob, Boot, FirmwareRecord, Inputs};
+use crate::launch::{Policy, Record};
 use crate::release::open::{Release, read_record};
 
 const EXAMPLES: &str = "\
@@ -20,13 +22,16 @@ Examples:
   counterfoil explain 3f57f22e...39ee8967f releases/llama   the digest that a machine attests
   counterfoil explain report.bin --record launch.json       its attestation report
   counterfoil explain report.bin releases/llama --firmware /usr/share/ovmf/OVMF.amdsev.fd
+  counterfoil explain 3f57f22e...39ee8967f --firmware OVMF.amdsev.fd --kernel vmlinuz \
+      --initrd initrd --append 'console=ttyS0' --vcpus 4 --cpu EPYC-Milan
 
 The answer is a diagnosis. The exit code is 0 only if the digest is in the record as it stands, and
 10 if it is not, also when the cause is found.";
 
 /// Say why a machine attests another digest than a release has.
 ///
-/// Searches the launches that are near to the recorded ones: another number of vCPUs, another CPU,
+/// The launch that should have been is that of a release, of a record, or of files: the first of each
+/// kind that is given. Searched are the launches that are near to it: another number of vCPUs, another CPU,
 /// other SEV_FEATURES, another hypervisor, kernel-hashes=off, no initrd, a command line with a
 /// newline, and so on; first by one change, then by two. The signature of a report is not checked.
 #[derive(Debug, Args)]
@@ -35,7 +40,6 @@ pub(super) struct Explain {
     /// The digest as 96 hex digits, or a file with the attestation report (1184 bytes).
     digest: String,
     /// The release that the machine should run.
-    #[arg(required_unless_present = "record")]
     release: Option<PathBuf>,
     /// Its launch record alone.
     #[arg(long, value_name = "FILE", conflicts_with = "release")]
@@ -52,46 +56,104 @@ pub(super) struct Explain {
     /// A command line that may have been used; may be given again.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     append: Vec<String>,
+    #[command(flatten)]
+    parameters: Parameters,
+}
+
+/// What the digest should be of.
+struct Expected {
+    record: Record,
+    /// What it is called.
+    name: &'static str,
+    /// How many files of each kind it took, which are no candidates then.
+    taken: usize,
 }
 
 impl Explain {
     pub(super) fn run(self, ui: &Ui) -> Result<()> {
         let attested = attested(&self.digest, ui)?;
-        let record = match (&self.release, &self.record) {
-            (_, Some(path)) => read_record(path)?,
-            (Some(root), None) => Release::open(root)?.record,
-            (None, None) => return Err(Error::new(Kind::Usage, "no release and no record given")),
-        };
-        let candidates = self.candidates(attested.signature)?;
+        let Expected { record, name, taken } = self.expected()?;
+        let candidates = self.candidates(attested.signature, taken)?;
         let found = explain::explain(&record, attested.measurement, &candidates)
-            .context(Kind::Malformed, || "the launch record".to_owned())?;
+            .context(Kind::Malformed, || name.to_owned())?;
         let verdict = Verdict::of(&found);
         if ui.is_json() {
             ui.json(&verdict.json(&record, attested.measurement, &found))?;
         } else {
-            ui.answer(&verdict.text(ui, &record, &found))?;
+            ui.answer(&verdict.text(ui, &record, name, &found))?;
         }
         if verdict == Verdict::Recorded {
             return Ok(());
         }
         let digest = attested.measurement;
-        Err(Error::new(Kind::Rejected, format!("digest `{digest}` is not in the record")))
+        Err(Error::new(Kind::Rejected, format!("digest `{digest}` is not in {name}")))
     }
 
-    fn candidates(&self, signature: Option<crate::launch::Signature>) -> Result<Candidates> {
+    fn expected(&self) -> Result<Expected> {
+        let record = match (&self.release, &self.record) {
+            (_, Some(path)) => read_record(path)?,
+            (Some(root), None) => Release::open(root)?.record,
+            (None, None) => {
+                let (record, name) = (self.supposed()?, "what these files give");
+                return Ok(Expected { record, name, taken: 1 });
+            }
+        };
+        if self.parameters.are_given() {
+            let message = "`--vcpus`, `--cpu`, `--features` and `--profile` go with files alone";
+            return Err(Error::new(Kind::Usage, message)
+                .hint("what the record has, and everything near to it, is searched in any case"));
+        }
+        Ok(Expected { record, name: "the record", taken: 0 })
+    }
+
+    /// The launch of the first file of each kind.
+    fn supposed(&self) -> Result<Record> {
+        let Some(path) = self.firmware.first() else {
+            return Err(Error::new(Kind::Usage, "nothing says what the machine should run").hint(
+                "name a release, or `--record FILE`, or `--firmware FILE` and what it boots",
+            ));
+        };
+        if self.kernel.is_empty() && (!self.initrd.is_empty() || !self.append.is_empty()) {
+            return Err(Error::new(Kind::Usage, "`--initrd` and `--append` need `--kernel`"));
+        }
+        let blob = |path: &PathBuf| Ok(Blob::of(&read(path)?));
+        let boot = match self.kernel.first() {
+            Some(kernel) => Some(Boot {
+                kernel: blob(kernel)?,
+                initrd: self.initrd.first().map(blob).transpose()?,
+                cmdline: self.append.first().cloned().unwrap_or_default(),
+            }),
+            None => None,
+        };
+        Record::supposed(Inputs {
+            profile: self.parameters.profile()?,
+            policy: Policy::QEMU_DEFAULT,
+            firmware: firmware(path)?,
+            boot,
+            volumes: Vec::new(),
+            set: self.parameters.set_or_one()?,
+            writers: BTreeMap::new(),
+        })
+        .context(Kind::Malformed, || "these files cannot be launched".to_owned())
+    }
+
+    fn candidates(
+        &self,
+        signature: Option<crate::launch::Signature>,
+        taken: usize,
+    ) -> Result<Candidates> {
         let hashed = |paths: &[PathBuf]| -> Result<Vec<(String, Sha256)>> {
-            paths.iter().map(|path| Ok((name(path), Sha256::of(read(path)?)))).collect()
+            let rest = paths.iter().skip(taken);
+            rest.map(|path| Ok((name(path), Sha256::of(read(path)?)))).collect()
         };
-        let firmware = |path: &PathBuf| {
-            let record = FirmwareRecord::of(&read(path)?);
-            let record = record.context(Kind::Malformed, || format!("`{}`", path.display()))?;
-            Ok((name(path), record))
-        };
+        let images = self.firmware.iter().skip(taken);
         Ok(Candidates {
-            firmware: self.firmware.iter().map(firmware).collect::<Result<_>>()?,
+            firmware: images
+                .map(|path| Ok((name(path), firmware(path)?)))
+                .collect::<Result<_>>()?,
             kernels: hashed(&self.kernel)?,
             initrds: hashed(&self.initrd)?,
-            cmdlines: self.append.clone(),
+            cmdlines: self.append.iter().skip(taken).cloned().collect(),
             signature,
         })
     }
@@ -158,11 +220,11 @@ impl Verdict {
         })
     }
 
-    fn text(self, ui: &Ui, record: &Record, found: &Explanation) -> String {
+    fn text(self, ui: &Ui, record: &Record, name: &str, found: &Explanation) -> String {
         let mut text = String::new();
         match self {
             Self::Recorded => {
-                text += &ui.paint(Style::Green, "the digest is in the record");
+                text += &ui.paint(Style::Green, &format!("the digest is in {name}"));
                 if let Some(row) = found.recorded.and_then(|row| record.digests.get(row)) {
                     let (vcpus, cpu, features) = (row.vcpus, &row.cpu, row.sev_features);
                     text += &format!(": {vcpus} vCPUs, {cpu}, SEV_FEATURES {features}");
@@ -178,7 +240,7 @@ impl Verdict {
                     1 => String::new(),
                     ways => format!(", in {ways} ways"),
                 };
-                let head = format!("the digest is not in the record; {what}{ways}:");
+                let head = format!("the digest is not in {name}; {what}{ways}:");
                 text += &ui.paint(Style::Bold, &head);
                 text.push('\n');
                 for cause in &found.causes {
@@ -186,8 +248,9 @@ impl Verdict {
                 }
             }
             Self::Unexplained => {
-                let head = "the digest is not in the record, and no launch near to it gives it";
-                text += &ui.paint(Style::Bold, head);
+                let head =
+                    format!("the digest is not in {name}, and no launch near to it gives it");
+                text += &ui.paint(Style::Bold, &head);
                 text += "\n\ncheck by hand\n";
                 for item in BY_HAND {
                     text += &format!("  - {item}\n");
@@ -254,6 +317,10 @@ fn attested(text: &str, ui: &Ui) -> Result<Attested> {
         .context(Kind::Malformed, || format!("`{text}` is not an attestation report"))?;
     ui.note("the signature of the report was not checked");
     Ok(attested)
+}
+
+fn firmware(path: &Path) -> Result<FirmwareRecord> {
+    FirmwareRecord::of(&read(path)?).context(Kind::Malformed, || format!("`{}`", path.display()))
 }
 
 fn name(path: &Path) -> String {

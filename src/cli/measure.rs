@@ -18,6 +18,7 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::ui::Ui;
 use crate::error::{Context as _, Error, Kind, Result};
+use crate::input::report::Report as _;
 use export::Export;
 use files::Files;
 pub(super) use output::table;
@@ -95,7 +96,13 @@ pub(super) struct Measure {
     #[arg(long, value_enum, value_name = "FORM", conflicts_with_all = ["firmware", "trace"])]
     export: Option<Export>,
     /// Print the VMM profiles: what each covers, and how far it is known to be true.
-    #[arg(long, conflicts_with_all = ["release", "record", "firmware", "igvm", "mode", "trace", "dump_vmsa"])]
+    #[arg(
+        long,
+        conflicts_with_all = [
+            "release", "record", "firmware", "igvm", "mode", "trace", "dump_vmsa", "export", "vcpus",
+            "cpu", "vcpu_sig", "vcpu_family", "features", "profile", "vmm_type", "kernel_hashes",
+        ]
+    )]
     list_profiles: bool,
 }
 
@@ -147,8 +154,12 @@ impl Measure {
     }
 
     fn snp(&self, ui: &Ui) -> Result<()> {
-        let subject = self.subject(ui)?;
+        let mut subject = self.subject()?;
+        if self.mode.is_none() {
+            subject.warn_about_parameters();
+        }
         let launch = subject.launch()?;
+        subject.warnings.iter().for_each(|warning| ui.warn(warning));
         if self.trace {
             return trace::print(ui, &subject);
         }
@@ -163,6 +174,11 @@ impl Measure {
             output::dump_vmsas(ui, directory, pages)?;
         }
         if let (Some(form), Some(record)) = (self.export, &subject.record) {
+            if subject.hashes.is_none() && record.boot.is_some() {
+                return Err(Error::new(Kind::Rejected, "these digests bind no kernel").hint(
+                    "without kernel-hashes they are no reference values: leave the flag out",
+                ));
+            }
             return form.print(ui, record, &digests);
         }
         let rows = Rows {
@@ -170,22 +186,23 @@ impl Measure {
             profile: subject.profile,
             kernel_hashes: subject.hashes.is_some(),
             encoding: self.output_format,
+            warnings: &subject.warnings,
         };
         rows.print(ui, &digests)
     }
 
     /// What is measured, with the parameters asked for or else its own.
-    fn subject(&self, ui: &Ui) -> Result<Subject> {
+    fn subject(&self) -> Result<Subject> {
         let subject = match (&self.release, &self.record, &self.files.firmware) {
             (Some(root), ..) => Subject::of_release(root)?,
             (_, Some(path), _) => Subject::of_record(path)?,
             (_, _, Some(_)) if self.mode.is_some() => {
                 let set = self.parameters.strict_set()?;
-                let subject = self.files.bare(self.parameters.profile()?, set, self.trace)?;
-                self.files.warn_about(ui, &subject)?;
+                let mut subject = self.files.bare(self.parameters.profile()?, set, self.trace)?;
+                self.files.warn_about(&mut subject)?;
                 return Ok(subject);
             }
-            (_, _, Some(_)) => self.files.examined(ui, self.trace)?,
+            (_, _, Some(_)) => self.files.examined(&self.parameters, self.trace)?,
             (None, None, None) => {
                 return Err(Error::new(Kind::Usage, "nothing to measure").hint(
                     "name a release, or `--record FILE`, or `--firmware FILE` and what it boots, or \

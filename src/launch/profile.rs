@@ -11,6 +11,12 @@ pub struct Profile {
     pub id: &'static str,
     /// Which hypervisors, and since when.
     pub covers: &'static str,
+    /// Since when hypervisors launch so, as far as is known: a year, or year and month.
+    pub since: Option<&'static str>,
+    /// Until when they did.
+    pub until: Option<&'static str>,
+    /// When the sources were last looked at.
+    pub as_of: &'static str,
     /// How far it is known to be true.
     pub evidence: Evidence,
     /// Where its values are from.
@@ -65,6 +71,9 @@ pub const PROFILES: &[Profile] = &[QEMU, QEMU_LEGACY, EC2, EC2_2023, GCE, KRUN];
 const QEMU: Profile = Profile {
     id: "qemu",
     covers: "QEMU on KVM of Linux 6.10 and later",
+    since: Some("2024-07"),
+    until: None,
+    as_of: "2026-11",
     evidence: Evidence::Report,
     sources: &[
         "virtee/sev-snp-measure 0.0.13, sevsnpmeasure/vmsa.py, pull request 48",
@@ -89,6 +98,8 @@ const QEMU: Profile = Profile {
 const QEMU_LEGACY: Profile = Profile {
     id: "qemu-legacy",
     covers: "QEMU on KVM before Linux 6.10, and AMD's SNP trees of that time",
+    since: None,
+    until: Some("2024-07"),
     evidence: Evidence::Source,
     sources: &["virtee/sev-snp-measure, pull request 48, the state before it"],
     vcpu: VcpuState { mxcsr: 0, fcw: 0, ..QEMU.vcpu },
@@ -98,6 +109,9 @@ const QEMU_LEGACY: Profile = Profile {
 const EC2: Profile = Profile {
     id: "ec2",
     covers: "AWS EC2 since 2026",
+    since: Some("2026"),
+    until: None,
+    as_of: "2026-11",
     evidence: Evidence::Source,
     sources: &["virtee/sev-snp-measure 0.0.13, commit 4a02bf0, pull request 60", "aws/uefi#19"],
     sec_mem: PageType::Zero,
@@ -117,6 +131,8 @@ const EC2: Profile = Profile {
 const EC2_2023: Profile = Profile {
     id: "ec2-2023",
     covers: "AWS EC2 from 2023 to 2025",
+    since: Some("2023"),
+    until: Some("2025"),
     evidence: Evidence::Report,
     sources: &[
         "virtee/sev-snp-measure before commit 4a02bf0",
@@ -129,6 +145,9 @@ const EC2_2023: Profile = Profile {
 const GCE: Profile = Profile {
     id: "gce",
     covers: "Google Compute Engine",
+    since: None,
+    until: None,
+    as_of: "2026-11",
     evidence: Evidence::Source,
     sources: &[
         "virtee/sev-snp-measure 0.0.13, sevsnpmeasure/vmsa.py and guest.py",
@@ -149,6 +168,8 @@ const GCE: Profile = Profile {
 const KRUN: Profile = Profile {
     id: "krun",
     covers: "libkrun with an OVMF image, by the rules of the `sev` crate",
+    since: None,
+    until: None,
     evidence: Evidence::Calculator,
     sources: &[
         "virtee/sev 8.0, src/measurement/vmsa.rs, build_save_area",

@@ -184,6 +184,14 @@ impl Record {
     /// Computes the digests and writes down what they are of. Direct boot needs firmware that was
     /// examined and that has a verifier.
     pub fn new(inputs: Inputs) -> Result<Self, RecordError> {
+        let record = Self::supposed(inputs)?;
+        record.check_claims()?;
+        Ok(record)
+    }
+
+    /// A launch that somebody believes to have been, with whatever firmware: something to
+    /// [`explain`](super::explain) a digest by, and nothing to publish.
+    pub fn supposed(inputs: Inputs) -> Result<Self, RecordError> {
         let Inputs { profile, policy, firmware, boot, volumes, set, mut writers } = inputs;
         writers.insert("launch".to_owned(), super::EPOCH.to_owned());
         let direct_boot = firmware.direct_boot.as_ref();
@@ -204,7 +212,6 @@ impl Record {
             digests: Vec::new(),
             unmeasured,
         };
-        record.check_claims()?;
         let launch = record.launch()?;
         record.digest_before_vcpus = launch.digest_before_vcpus();
         record.digests = launch.digests(&set)?.into_iter().map(DigestRecord::from).collect();

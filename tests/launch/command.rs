@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use counterfoil::digest::Sha384;
+use counterfoil::launch::direct_boot::NamedBlobs;
 use counterfoil::launch::page::{Chain, PageType, Update, image_digest};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -39,6 +40,13 @@ fn profiles_are_listed_and_named() {
         .collect();
     assert_eq!(ids, ["qemu", "qemu-legacy", "ec2", "ec2-2023", "gce", "krun"]);
     assert_eq!(profiles["profiles"][4]["vmsa"]["g_pat"], "0x70106");
+    assert_eq!(profiles["profiles"][1]["until"], profiles["profiles"][0]["since"]);
+    let fields = profiles["profiles"][0]["first_vcpu"].as_array().unwrap();
+    let field = |name: &str| fields.iter().find(|field| field["name"] == name).unwrap();
+    assert_eq!(
+        (&field("cr0")["offset"], &field("efer")["value"]),
+        (&"0x158".into(), &"0x1000".into())
+    );
     let text = stdout(&run(place.path(), "--list-profiles"));
     assert!(ids.iter().all(|id| text.contains(id)), "{text}");
     let files = "--firmware ovmf --kernel kernel --vcpus 1,2";
@@ -153,6 +161,75 @@ fn vmsas_are_written_and_explained() {
     }
     assert!(!stderr.contains(" ? "), "every field has a name: {stderr}");
     assert_eq!(fs::read(place.path().join("out/vmsa1.bin")).unwrap().len(), 4096);
+}
+
+/// A flag that would be ignored is a question that was not answered.
+#[test]
+fn files_go_with_files() {
+    let place = with_record();
+    for source in ["--record launch.json", "."] {
+        for flag in ["--kernel kernel", "--initrd initrd", "--append x", "--examine", "--mode snp"]
+        {
+            refused(&run(place.path(), &format!("{source} {flag} --vcpus 1")), 2, "cannot be used");
+        }
+        let hash = "ab".repeat(48);
+        refused(&run(place.path(), &format!("{source} --snp-ovmf-hash {hash}")), 2, "cannot be");
+    }
+    for flag in ["--vcpus 3", "--profile gce", "--kernel-hashes on", "--record launch.json"] {
+        refused(&run(place.path(), &format!("--list-profiles {flag}")), 2, "cannot be used");
+    }
+    let hash = "ab".repeat(48);
+    let line = format!("--firmware ovmf --kernel kernel --snp-ovmf-hash {hash}");
+    refused(&run(place.path(), &line), 2, "nobody has looked into");
+    for count in ["0", "4097", "4294967296", "99999999999999999999999"] {
+        let line = format!("--record launch.json --vcpus {count}");
+        refused(&run(place.path(), &line), 30, "expected 1 to 4096");
+    }
+}
+
+/// What nobody may overlook is said on standard error and in JSON, wherever the digests come from.
+#[test]
+fn warnings() {
+    let place = with_record();
+    let said = |line: &str, words: &str| {
+        let result = json(place.path(), line);
+        assert!(result["warnings"].to_string().contains(words), "{line}: {result}");
+        let stderr = run(place.path(), line).stderr;
+        assert!(String::from_utf8_lossy(&stderr).contains(&format!("warning: {words}")), "{line}");
+    };
+    said("--record launch.json --features 0x20", "SEV_FEATURES 0x20 lack bit 0");
+    said("--record launch.json --kernel-hashes off", "kernel-hashes are off");
+    said("--firmware ovmf --kernel kernel --kernel-hashes off", "kernel-hashes are off");
+    let mut hole = record();
+    let found = hole.firmware.direct_boot.as_mut().unwrap();
+    let read_by = found.verifier.clone().unwrap();
+    found.named_blobs = NamedBlobs::Run { started_by: read_by.clone(), read_by };
+    fs::write(place.path().join("hole.json"), hole.to_json().unwrap()).unwrap();
+    said("--record hole.json", "the firmware has a hole");
+    assert_eq!(json(place.path(), "--record launch.json")["warnings"], Value::Array(Vec::new()));
+}
+
+/// Values are named by what they are of, and those that bind no kernel are none.
+#[test]
+fn exports_of_other_launches() {
+    let place = with_record();
+    let id = |line: &str| {
+        let output = run(place.path(), &format!("--record launch.json --export corim {line}"));
+        assert!(output.status.success());
+        cbor(&output.stdout).0["item"]["0"].as_str().unwrap().to_owned()
+    };
+    assert!(id("").starts_with("urn:counterfoil:launch-record:"));
+    let others = [id("--vcpus 1"), id("--vcpus 3"), id("--profile gce")];
+    assert!(others.iter().all(|id| id.starts_with("urn:counterfoil:launch-digests:")));
+    assert!(others[0] != others[1] && others[1] != others[2]);
+    let line =
+        "--record launch.json --profile gce --cpu EPYC-v4,EPYC-Milan --vcpus 1 --export trustee";
+    let message: Value = serde_json::from_str(&stdout(&run(place.path(), line))).unwrap();
+    let values = unbase64(message["provenance"].as_str().unwrap());
+    let values: Value = serde_json::from_slice(&values).unwrap();
+    assert_eq!(values["snp_launch_measurement"].as_array().unwrap().len(), 1);
+    let off = run(place.path(), "--record launch.json --kernel-hashes off --export trustee");
+    refused(&off, 10, "bind no kernel");
 }
 
 #[test]

@@ -25,7 +25,14 @@ pub(super) enum Export {
 impl Export {
     /// Exports these digests of what `record` is of.
     pub(super) fn print(self, ui: &Ui, record: &Record, digests: &[Digest]) -> Result<()> {
-        let digests: Vec<Sha384> = digests.iter().map(|digest| digest.digest).collect();
+        // Where RDX is fixed, all CPUs have one digest.
+        let mut values: Vec<Sha384> = Vec::new();
+        for digest in digests {
+            if !values.contains(&digest.digest) {
+                values.push(digest.digest);
+            }
+        }
+        let digests = values;
         let json =
             record.to_json().context(Kind::Environment, || "the launch record".to_owned())?;
         match self {
@@ -41,9 +48,22 @@ impl Export {
                     let message = "a CoRIM is binary and standard output is a terminal";
                     return Err(Error::new(Kind::Usage, message).hint("redirect it to a file"));
                 }
-                let id = format!("urn:counterfoil:launch-record:{}", Sha256::of(&json));
+                let id = id(record, &json, &digests);
                 ui.bytes(&export::corim(&id, &digests))
             }
+        }
+    }
+}
+
+/// What the values are of: the record if they are its own, else themselves.
+fn id(record: &Record, json: &[u8], digests: &[Sha384]) -> String {
+    let own = record.digests.iter().all(|row| digests.contains(&row.digest))
+        && digests.iter().all(|digest| record.digests.iter().any(|row| row.digest == *digest));
+    match own {
+        true => format!("urn:counterfoil:launch-record:{}", Sha256::of(json)),
+        false => {
+            let text: String = digests.iter().map(|digest| format!("{digest}\n")).collect();
+            format!("urn:counterfoil:launch-digests:{}", Sha256::of(text))
         }
     }
 }

@@ -8,18 +8,16 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
 use crate::cli::measure::image::{read, stream};
-use crate::cli::measure::subject::Subject;
-use crate::cli::ui::Ui;
+use crate::cli::measure::parameters::Parameters;
+use crate::cli::measure::subject::{NO_HASHES, Subject, firmware_has_a_hole};
 use crate::digest::{Sha256, Sha384};
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::input::report::Report as _;
 use crate::input::store;
 use crate::launch::direct_boot::DirectBoot;
 use crate::launch::page::ImageChain;
 use crate::launch::record::RecordError;
 use crate::launch::volume::VolumeError;
-use crate::launch::{Cpu, Firmware, HashTable, Profile, Set, SevFeatures};
-use crate::release::measure::RUNS_NAMED_BLOBS;
+use crate::launch::{Firmware, HashTable, Profile, Set};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Files")]
@@ -28,13 +26,14 @@ pub(super) struct Files {
     #[arg(long, visible_alias = "ovmf", value_name = "FILE")]
     pub(super) firmware: Option<PathBuf>,
     /// A kernel image.
-    #[arg(long, value_name = "FILE", requires = "firmware", value_parser = path())]
+    // What is required is not, for clap, where it conflicts with what is there.
+    #[arg(long, value_name = "FILE", requires = "firmware", conflicts_with_all = ["release", "record"], value_parser = path())]
     kernel: Option<PathBuf>,
     /// An initrd.
-    #[arg(long, value_name = "FILE", requires = "firmware", value_parser = path())]
+    #[arg(long, value_name = "FILE", requires = "firmware", conflicts_with_all = ["release", "record"], value_parser = path())]
     initrd: Option<PathBuf>,
     /// The kernel's command line.
-    #[arg(long, value_name = "TEXT", requires = "firmware", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TEXT", requires = "firmware", conflicts_with_all = ["release", "record"], allow_hyphen_values = true)]
     append: Option<String>,
     /// Whether the VMM adds the table of kernel, initrd and command line; by default, if there is a
     /// kernel. With `off` they are not in the digest.
@@ -42,11 +41,11 @@ pub(super) struct Files {
     kernel_hashes: Option<Switch>,
     /// The digest after the firmware's pages, in place of the image's own; of the image only the
     /// metadata is then used.
-    #[arg(long, value_name = "HASH", requires = "firmware", value_parser = ovmf_hash)]
+    #[arg(long, value_name = "HASH", requires = "firmware", conflicts_with_all = ["release", "record"], value_parser = ovmf_hash)]
     snp_ovmf_hash: Option<OvmfHash>,
     /// With --mode: look into the firmware for what checks the kernel. Without --mode this is
     /// always done.
-    #[arg(long, requires = "mode")]
+    #[arg(long, requires = "mode", conflicts_with_all = ["release", "record"])]
     examine: bool,
 }
 
@@ -73,17 +72,19 @@ impl Files {
             };
             let pages = self.pages(pages)?;
             let hashes = hashes()?;
-            Ok(Subject { profile, firmware, image, pages, hashes, set, record: None })
+            let (record, warnings) = (None, Vec::new());
+            Ok(Subject { profile, firmware, image, pages, hashes, set, record, warnings })
         })
     }
 
     /// Only with firmware that checks what it boots.
-    pub(super) fn examined(&self, ui: &Ui, pages: bool) -> Result<Subject> {
-        let default = Cpu::named("EPYC-v4").context(Kind::Usage, || "`--cpu`".to_owned())?;
-        let set = Set::new(vec![1], vec![default], vec![SevFeatures::SNP])
-            .context(Kind::Usage, || "no such set of launches".to_owned())?;
-        let profile = Profile::by_id("qemu").context(Kind::Usage, || "`--profile`".to_owned())?;
-        let subject = self.bare(profile, set, pages)?;
+    pub(super) fn examined(&self, parameters: &Parameters, pages: bool) -> Result<Subject> {
+        if self.given_hash().is_some() {
+            let message = "`--snp-ovmf-hash` stands for an image that nobody has looked into";
+            return Err(Error::new(Kind::Usage, message)
+                .hint("leave it out, or measure by metadata alone with `--mode snp`"));
+        }
+        let mut subject = self.bare(parameters.profile()?, parameters.set_or_one()?, pages)?;
         if subject.hashes.is_some() {
             // A missing section is the better reason, where it is one.
             subject.launch()?;
@@ -92,31 +93,35 @@ impl Files {
             let refused = || format!("`{}` cannot be measured with what it boots", path.display());
             let found = found.ok_or(RecordError::NotExamined).context(Kind::Rejected, refused)?;
             found.require_verifier().context(Kind::Rejected, refused)?;
-            warn_about_blobs(ui, &found);
+            subject.warnings.extend(hole(&found));
+        } else if self.kernel.is_some() && self.kernel_hashes == Some(Switch::Off) {
+            subject.warnings.push(NO_HASHES.to_owned());
         }
         Ok(subject)
     }
 
-    /// Says what the firmware's metadata does not.
-    pub(super) fn warn_about(&self, ui: &Ui, subject: &Subject) -> Result<()> {
-        if subject.hashes.is_none() {
-            return Ok(());
-        }
-        if !self.examine {
-            ui.warn(
+    /// Adds what the firmware's metadata does not say.
+    pub(super) fn warn_about(&self, subject: &mut Subject) -> Result<()> {
+        let warning = match subject.hashes {
+            None if self.kernel.is_some() && self.kernel_hashes == Some(Switch::Off) => {
+                Some(NO_HASHES.to_owned())
+            }
+            None => None,
+            Some(_) if !self.examine => Some(
                 "the kernel is in the digest because the firmware's metadata has a section for its \
                  hash; whether the firmware checks the kernel was not examined, and Debian's generic \
-                 OVMF has that section and checks nothing: see `--examine`, or `counterfoil inspect`",
-            );
-            return Ok(());
-        }
-        match examine(self.path()?)? {
-            Some(found) => match found.require_verifier() {
-                Ok(_) => warn_about_blobs(ui, &found),
-                Err(error) => ui.warn(&format!("THE DIGEST BINDS NO KERNEL: {error}")),
+                 OVMF has that section and checks nothing: see `--examine`, or `counterfoil inspect`"
+                    .to_owned(),
+            ),
+            Some(_) => match examine(self.path()?)? {
+                Some(found) => match found.require_verifier() {
+                    Ok(_) => hole(&found),
+                    Err(error) => Some(format!("THE DIGEST BINDS NO KERNEL: {error}")),
+                },
+                None => Some(RecordError::NotExamined.to_string()),
             },
-            None => ui.warn(&RecordError::NotExamined.to_string()),
-        }
+        };
+        subject.warnings.extend(warning);
         Ok(())
     }
 
@@ -204,10 +209,8 @@ fn no_kernel() -> Error {
     Error::new(Kind::Usage, "`--kernel-hashes on` needs a kernel: there is nothing else to hash")
 }
 
-fn warn_about_blobs(ui: &Ui, found: &DirectBoot) {
-    if found.named_blobs.is_hole() {
-        ui.warn(&format!("of the firmware: {RUNS_NAMED_BLOBS}"));
-    }
+fn hole(found: &DirectBoot) -> Option<String> {
+    found.named_blobs.is_hole().then(firmware_has_a_hole)
 }
 
 fn hash(path: &Path) -> Result<Sha256> {

@@ -23,15 +23,17 @@ pub(super) enum Encoding {
 }
 
 /// What all the digests have in common.
-pub(super) struct Rows {
+pub(super) struct Rows<'a> {
     /// sev-snp-measure's name of the mode, where it was asked for.
     pub(super) mode: Option<&'static str>,
     pub(super) profile: &'static Profile,
     pub(super) kernel_hashes: bool,
     pub(super) encoding: Encoding,
+    /// What was warned of.
+    pub(super) warnings: &'a [String],
 }
 
-impl Rows {
+impl Rows<'_> {
     pub(super) fn print(&self, ui: &Ui, digests: &[Digest]) -> Result<()> {
         let Profile { id, covers, .. } = self.profile;
         let hashes = if self.kernel_hashes { "on" } else { "off" };
@@ -42,6 +44,7 @@ impl Rows {
                 "mode": mode,
                 "profile": id,
                 "kernel_hashes": hashes,
+                "warnings": self.warnings,
                 "digests": rows,
             }));
         }
@@ -138,6 +141,8 @@ pub(super) fn dump_vmsas(
     directory: &Path,
     pages: impl Iterator<Item = [u8; PAGE_SIZE as usize]>,
 ) -> Result<()> {
+    fs::create_dir_all(directory)
+        .context(Kind::Environment, || format!("failed making `{}`", directory.display()))?;
     for (vcpu, page) in pages.enumerate() {
         let path = directory.join(format!("vmsa{vcpu}.bin"));
         fs::write(&path, page)

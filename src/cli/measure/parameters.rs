@@ -11,7 +11,7 @@ use crate::launch::{Cpu, Profile, Set, SevFeatures, Signature};
 #[command(next_help_heading = "Launches")]
 pub(in crate::cli) struct Parameters {
     /// Numbers of vCPUs.
-    #[arg(long, value_name = "N", value_delimiter = ',')]
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = count)]
     vcpus: Vec<u32>,
     /// CPU models by QEMU's names.
     #[arg(long, visible_alias = "vcpu-type", value_name = "MODEL", value_delimiter = ',')]
@@ -45,13 +45,7 @@ impl Parameters {
         if self.profile.is_some() || self.vmm_type.is_some() {
             subject.profile = self.profile()?;
         }
-        let mut cpus = Vec::new();
-        for name in &self.cpu {
-            cpus.push(Cpu::named(name).context(Kind::Usage, || "`--cpu`".to_owned())?);
-        }
-        cpus.extend(self.vcpu_sig.iter().map(|signature| Cpu::of(Signature(*signature))));
-        cpus.extend(self.by_family()?);
-        let given = (self.vcpus.clone(), cpus, self.features());
+        let given = (self.vcpus.clone(), self.asked_cpus()?, self.features());
         let set = subject.set;
         let or = |given: Vec<_>, own: &[_]| if given.is_empty() { own.to_vec() } else { given };
         let vcpus = or(given.0, set.vcpus());
@@ -59,6 +53,28 @@ impl Parameters {
         let features = if given.2.is_empty() { set.features().to_vec() } else { given.2 };
         subject.set = set_of(vcpus, cpus, features)?;
         Ok(subject)
+    }
+
+    /// What was asked for, and in place of what was not, one vCPU of QEMU's first CPU model.
+    pub(in crate::cli) fn set_or_one(&self) -> Result<Set> {
+        let mut cpus = self.asked_cpus()?;
+        if cpus.is_empty() {
+            cpus.push(Cpu::named("EPYC-v4").context(Kind::Usage, || "`--cpu`".to_owned())?);
+        }
+        let vcpus = if self.vcpus.is_empty() { vec![1] } else { self.vcpus.clone() };
+        let features = self.features();
+        let features = if features.is_empty() { vec![SevFeatures::SNP] } else { features };
+        set_of(vcpus, cpus, features)
+    }
+
+    fn asked_cpus(&self) -> Result<Vec<Cpu>> {
+        let mut cpus = Vec::new();
+        for name in &self.cpu {
+            cpus.push(Cpu::named(name).context(Kind::Usage, || "`--cpu`".to_owned())?);
+        }
+        cpus.extend(self.vcpu_sig.iter().map(|signature| Cpu::of(Signature(*signature))));
+        cpus.extend(self.by_family()?);
+        Ok(cpus)
     }
 
     /// Whether anything was asked for.
@@ -142,7 +158,7 @@ impl Parameters {
     }
 
     /// The profile asked for, or QEMU's.
-    pub(super) fn profile(&self) -> Result<&'static Profile> {
+    pub(in crate::cli) fn profile(&self) -> Result<&'static Profile> {
         let (flag, name) = match (&self.profile, &self.vmm_type) {
             (Some(name), _) => ("--profile", name.as_str()),
             (None, Some(name)) => ("--vmm-type", name.as_str()),
@@ -163,7 +179,17 @@ fn set_of(vcpus: Vec<u32>, cpus: Vec<Cpu>, features: Vec<SevFeatures>) -> Result
         .map_err(|error| Error::caused(kind(&error), "no such set of launches", error))
 }
 
-/// What Python's `int(text, 0)` reads, without a sign.
+/// A number of vCPUs. One that no word holds is too many like any other, and told so.
+fn count(text: &str) -> Result<u32, String> {
+    let digits = text.trim().bytes().all(|byte| byte.is_ascii_digit());
+    match text.trim().parse::<u64>() {
+        Ok(count) => Ok(u32::try_from(count).unwrap_or(u32::MAX)),
+        Err(_) if digits && !text.trim().is_empty() => Ok(u32::MAX),
+        Err(_) => Err("not a number of vCPUs".to_owned()),
+    }
+}
+
+/// What Python's `int(text, 0)` reads, without a sign, and a few spellings that it does not.
 pub(in crate::cli) fn number<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     let wrong =
         || format!("`{text}` is not a number such as 0x1 or 33 of {} bits", 8 * size_of::<T>());

@@ -6,6 +6,7 @@ use crate::digest::Sha384;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::launch::record::RecordError;
 use crate::launch::{Cpu, Firmware, HashTable, Launch, Profile, Record, Set, SevFeatures};
+use crate::release::measure::{RUNS_NAMED_BLOBS, runs_named_blobs};
 use crate::release::open::{Release, read_record};
 
 pub(in crate::cli) struct Subject {
@@ -20,6 +21,8 @@ pub(in crate::cli) struct Subject {
     pub(in crate::cli) set: Set,
     /// What all of it was read from, if it was.
     pub(in crate::cli) record: Option<Record>,
+    /// What nobody who takes these digests may overlook.
+    pub(in crate::cli) warnings: Vec<String>,
 }
 
 impl Subject {
@@ -34,7 +37,9 @@ impl Subject {
     }
 
     fn new(record: Record) -> Result<Self, RecordError> {
+        let hole = record.boot.is_some() && runs_named_blobs(&record.firmware);
         Ok(Self {
+            warnings: hole.then(firmware_has_a_hole).into_iter().collect(),
             profile: Profile::by_id(&record.profile)?,
             firmware: record.firmware.layout()?,
             image: record.firmware.digest,
@@ -52,6 +57,19 @@ impl Subject {
             })
     }
 
+    /// Adds what these parameters mean, whatever was measured with them.
+    pub(super) fn warn_about_parameters(&mut self) {
+        if let Some(features) = self.set.features().iter().find(|features| features.0 & 1 == 0) {
+            self.warnings.push(format!(
+                "SEV_FEATURES {features} lack bit 0, SNP_ACTIVE: no SNP guest starts with them"
+            ));
+        }
+        let unbound = self.record.as_ref().is_some_and(|record| record.boot.is_some());
+        if unbound && self.hashes.is_none() {
+            self.warnings.push(NO_HASHES.to_owned());
+        }
+    }
+
     /// The only launch of the set, which `what` is for.
     pub(in crate::cli) fn one(&self, what: &str) -> Result<(u32, Cpu, SevFeatures)> {
         match (self.set.vcpus(), self.set.cpus(), self.set.features()) {
@@ -60,4 +78,13 @@ impl Subject {
                 .hint("say which with `--vcpus`, `--cpu` and `--features`")),
         }
     }
+}
+
+/// For a launch with a kernel that it does not bind.
+pub(super) const NO_HASHES: &str = "kernel-hashes are off: the digest says nothing of the kernel, the \
+                                    initrd and the command line that the host boots";
+
+/// For firmware that would run what nobody has checked.
+pub(super) fn firmware_has_a_hole() -> String {
+    format!("the firmware has a hole: {RUNS_NAMED_BLOBS}")
 }
