@@ -1,6 +1,7 @@
 //! `measure --igvm`.
 
 use std::fs;
+use std::process::Output;
 
 use counterfoil::digest::Sha384;
 use counterfoil::launch::igvm::PROFILES;
@@ -50,15 +51,71 @@ fn the_command() {
     refused(&run("--igvm good.igvm --profile qemu"), 2, "`igvm-qemu`");
     refused(&run("--igvm good.igvm --vcpus 1"), 2, "--vcpus");
     refused(&run("--igvm good.igvm --kernel good.igvm"), 2, "--kernel");
+    refused(&run("--igvm good.igvm --examine"), 2, "--examine");
+    refused(&run("--igvm good.igvm --vcpu-model 1"), 2, "--vcpu-model");
+    refused(&run("--igvm good.igvm --vcpu-stepping 1"), 2, "--vcpu-stepping");
+    refused(&run("--igvm good.igvm --vmm-type QEMU"), 2, "--vmm-type");
 
     let signed = |ld| good().into_iter().chain([id_block(ld)]).collect();
     write("signed.igvm", signed(digest("igvm", good()))).unwrap();
-    stdout(&run("--igvm signed.igvm"));
+    let listed = run("--igvm signed.igvm");
+    let text = stdout(&listed);
+    let zero = digest("igvm-native-zero", good());
+    assert!(
+        text.contains(&format!("igvm-native-zero  {zero}  differs from the ID block")),
+        "{text}"
+    );
+    let one = digest("igvm", good());
+    assert!(text.contains(&format!("igvm-qemu         {one}  matches the ID block")), "{text}");
+    let stderr = String::from_utf8_lossy(&listed.stderr);
+    assert!(stderr.contains("is not for the launch under `igvm-native-zero`;"), "{stderr}");
+    let json = parsed(&run("--igvm signed.igvm --format json"));
+    let words = [0, 1, 2].map(|row| json["digests"][row]["id_block"].clone());
+    assert_eq!(words, ["matches", "differs", "matches"]);
     stdout(&run("--igvm signed.igvm --profile igvm-qemu"));
-    let output = run("--igvm signed.igvm --profile igvm-native-zero");
-    assert_eq!(output.status.code(), Some(10));
+    let rejected = |line: &str| {
+        let output = run(line);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(10) && stderr.contains("the ID block in"), "{stderr}");
+    };
+    rejected("--igvm signed.igvm --profile igvm-native-zero");
+    rejected("--igvm signed.igvm --profile igvm-native-zero --trace");
     write("other.igvm", signed(Sha384::ZERO)).unwrap();
-    let output = run("--igvm other.igvm");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code() == Some(10) && stderr.contains("the ID block in"), "{stderr}");
+    rejected("--igvm other.igvm");
+    rejected("--igvm other.igvm --profile igvm --trace --format json");
+    // Nothing is written before the check.
+    rejected("--igvm other.igvm --dump-vmsa=none");
+    rejected("--igvm signed.igvm --profile igvm-native-zero --dump-vmsa=none");
+}
+
+#[test]
+fn launches_that_are_not_snp() {
+    let place = tempfile::tempdir().unwrap();
+    let run = |line: &str| measure(place.path(), &line.split(' ').collect::<Vec<_>>());
+    let off = vmsa(0, VMSA_GPA, |vmsa| vmsa.sev_features.set_snp(false));
+    for (directives, words) in [
+        (vec![page(0, 1)], "no VMSA for SEV-SNP"),
+        (vec![page(0, 1), vmsa(1, VMSA_GPA, |_| {}), off], "vCPU 0 has sev_features 0x0"),
+    ] {
+        fs::write(place.path().join("file.igvm"), file(directives.clone())).unwrap();
+        for line in ["", " --profile igvm", " --profile igvm --trace", " --format json", " -q"] {
+            let output = run(&format!("--igvm file.igvm{line}"));
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{stderr}");
+            assert!(stderr.contains("warning: ") && stderr.contains(words), "{line}: {stderr}");
+        }
+        let answer = parsed(&run("--igvm file.igvm --format json"));
+        assert!(answer["warnings"][0].as_str().unwrap().contains(words), "{answer}");
+        assert_eq!(answer["digests"][0]["digest"], digest("igvm", directives).to_string());
+        let answer = parsed(&run("--igvm file.igvm --profile igvm --trace --format json"));
+        assert!(answer["warnings"][0].as_str().unwrap().contains(words), "{answer}");
+    }
+    fs::write(place.path().join("file.igvm"), file(good())).unwrap();
+    let output = run("--igvm file.igvm --format json");
+    assert_eq!(parsed(&output)["warnings"], serde_json::json!([]));
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("warning"));
+}
+
+fn parsed(output: &Output) -> serde_json::Value {
+    serde_json::from_slice(&output.stdout).unwrap()
 }
