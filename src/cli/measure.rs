@@ -66,7 +66,7 @@ pub(super) struct Measure {
         conflicts_with_all = [
             "release", "record", "firmware", "kernel", "initrd", "append", "kernel_hashes",
             "snp_ovmf_hash", "mode", "vcpus", "cpu", "vcpu_sig", "vcpu_family", "features",
-            "vmm_type", "export",
+            "vcpu_model", "vcpu_stepping", "vmm_type", "examine", "export",
         ]
     )]
     igvm: Option<PathBuf>,

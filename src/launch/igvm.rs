@@ -2,19 +2,20 @@
 //! model nor its firmware is in the digest. The format is Microsoft's (the `igvm` crate reads it);
 //! what a VMM makes of it is in [`IgvmProfile`].
 
+mod doubt;
 mod error;
 mod kvm;
+mod memory;
 mod narrow;
 mod profile;
-
-use std::iter;
 
 use igvm::snp_defs::SevVmsa;
 use igvm::{IgvmDirectiveHeader as Directive, IgvmFile, IgvmInitializationHeader, IsolationType};
 use igvm_defs::{IgvmPageDataFlags, IgvmPageDataType};
 use zerocopy::IntoBytes as _;
 
-pub use error::IgvmError;
+pub use doubt::Doubt;
+pub use error::{IgvmError, Section, VmsaFault};
 pub use profile::{IgvmProfile, Order, PROFILES};
 
 use super::features::Policy;
@@ -53,6 +54,8 @@ enum What {
 #[derive(Clone, Debug)]
 struct Page {
     gpa: u64,
+    /// The platforms that it is for, SEV-SNP among them.
+    mask: u32,
     flags: IgvmPageDataFlags,
     kind: IgvmPageDataType,
     /// `None` for zeros.
@@ -79,12 +82,15 @@ impl Igvm {
         let mut areas = std::collections::BTreeMap::new();
         for (&place, directive) in narrowed.places.iter().zip(file.directives()) {
             let what = match directive {
-                Directive::PageData { gpa, flags, data_type, data, .. } => What::Page(Page {
-                    gpa: *gpa,
-                    flags: *flags,
-                    kind: *data_type,
-                    contents: (!data.is_empty()).then(|| Sha384::of(data)),
-                }),
+                Directive::PageData { gpa, compatibility_mask, flags, data_type, data } => {
+                    What::Page(Page {
+                        gpa: *gpa,
+                        mask: *compatibility_mask,
+                        flags: *flags,
+                        kind: *data_type,
+                        contents: (!data.is_empty()).then(|| Sha384::of(data)),
+                    })
+                }
                 Directive::ParameterArea { number_of_bytes, parameter_area_index, .. } => {
                     areas.insert(*parameter_area_index, number_of_bytes / u64::from(PAGE_SIZE));
                     continue;
@@ -120,6 +126,14 @@ impl Igvm {
     /// The digest in the file's ID block: with another one, the AMD firmware refuses the launch.
     pub fn id_block(&self) -> Option<Sha384> {
         self.id_block
+    }
+
+    /// Why no SEV-SNP guest comes of the file, digest or not.
+    pub fn doubts(&self) -> Vec<Doubt> {
+        let off = self.vmsas.iter().find(|vmsa| !vmsa.page.sev_features.snp());
+        let off = off
+            .map(|vmsa| Doubt::NotSnp { vcpu: vmsa.vcpu, features: vmsa.page.sev_features.into() });
+        self.vmsas.is_empty().then_some(Doubt::NoVmsa).into_iter().chain(off).collect()
     }
 
     /// How many pages the launch has, those of vCPUs included; some VMMs leave shared ones out.
@@ -180,22 +194,27 @@ impl Igvm {
             }
         }
         updates.append(&mut run);
+        updates.extend(self.as_vcpus()?);
+        Ok(updates)
+    }
+
+    /// The VMSAs in the order of the vCPUs, if there is one for each and KVM can have them.
+    fn as_vcpus(&self) -> Result<Vec<Update>, IgvmError> {
         let mut vmsas: Vec<&Vmsa> = self.vmsas.iter().collect();
         vmsas.sort_by_key(|vmsa| vmsa.vcpu);
-        for (vcpu, vmsa) in (0u16..).zip(&vmsas) {
-            if vmsa.vcpu != vcpu {
-                return Err(match vmsa.vcpu < vcpu {
-                    true => IgvmError::Vmsa { vcpu: vmsa.vcpu, why: "there are two".to_owned() },
-                    false => IgvmError::NoVmsa { vcpu },
-                });
+        let first = vmsas.first().ok_or(IgvmError::NoVmsa { vcpu: 0 })?;
+        let update = |(vcpu, vmsa): (u16, &&Vmsa)| {
+            if vmsa.vcpu > vcpu {
+                return Err(IgvmError::NoVmsa { vcpu });
             }
-            kvm::check(vcpu, vmsa.gpa, &vmsa.page)?;
-            updates.push(vmsa.update());
-        }
-        match vmsas.is_empty() {
-            true => Err(IgvmError::NoVmsa { vcpu: 0 }),
-            false => Ok(updates),
-        }
+            let fault = |fault| IgvmError::Vmsa { vcpu: vmsa.vcpu, fault };
+            if vmsa.vcpu < vcpu {
+                return Err(fault(VmsaFault::Two));
+            }
+            kvm::check(vmsa.gpa, &vmsa.page, &first.page).map_err(fault)?;
+            Ok(vmsa.update())
+        };
+        (0u16..).zip(&vmsas).map(update).collect()
     }
 }
 
@@ -223,12 +242,14 @@ impl Page {
         if self.flags.is_2mb_page() { narrow::LARGE_PAGE } else { 1 }
     }
 
-    /// Whether QEMU adds this page together with the one before it in the file.
+    /// Whether QEMU adds this page together with the one before it in the file (backends/igvm.c,
+    /// qigvm_page_attrs_equal). Pages that other platforms have too are a run of their own.
     fn follows(&self, last: &Self) -> bool {
         self.flags == last.flags
             && self.kind == last.kind
+            && self.mask == last.mask
             && self.contents.is_some() == last.contents.is_some()
-            && self.gpa == last.gpa.wrapping_add(last.pages() * u64::from(PAGE_SIZE))
+            && self.gpa == last.gpa + last.pages() * u64::from(PAGE_SIZE)
     }
 }
 
@@ -242,8 +263,9 @@ fn parameters(gpa: u64, pages: u64) -> Vec<Update> {
     places(gpa, pages).map(|gpa| Update::placed(PageType::Unmeasured, gpa)).collect()
 }
 
+/// Their ends are below [`memory::LIMIT`].
 fn places(gpa: u64, pages: u64) -> impl Iterator<Item = u64> {
-    iter::successors(Some(gpa), |gpa| Some(gpa.wrapping_add(PAGE_SIZE.into()))).take(pages as usize)
+    (0..pages).map(move |page| gpa + page * u64::from(PAGE_SIZE))
 }
 
 static ZERO_PAGE: std::sync::LazyLock<Sha384> =

@@ -1,6 +1,6 @@
 //! IGVM files, written by Microsoft's own crate and measured by it too, and files made to be wrong.
 
-use std::fs;
+mod command;
 
 use counterfoil::digest::Sha384;
 use counterfoil::launch::Igvm;
@@ -19,8 +19,6 @@ use igvm_defs::{
 };
 use proptest::prelude::*;
 use zerocopy::{FromZeros as _, IntoBytes as _};
-
-use crate::drop_in::{measure, refused, stdout};
 
 /// The bits of the two platforms in these files.
 const SNP: u32 = 1;
@@ -78,11 +76,31 @@ fn insert(parameter_area_index: u32, gpa: u64) -> Directive {
 
 fn vmsa(vp_index: u16, gpa: u64, change: impl FnOnce(&mut SevVmsa)) -> Directive {
     let mut vmsa = SevVmsa::new_box_zeroed().unwrap();
-    vmsa.cr0 = 0x31;
+    // As KVM has them: MCE, the bit that is always one, SVME.
+    (vmsa.cr0, vmsa.cr4, vmsa.rflags, vmsa.efer) = (0x31, 0x40, 2, 0x1000);
     vmsa.rip = 0x1_0000;
     vmsa.sev_features.set_snp(true);
     change(&mut vmsa);
     Directive::SnpVpContext { gpa, compatibility_mask: SNP, vp_index, vmsa }
+}
+
+fn id_block(ld: Sha384) -> Directive {
+    Directive::SnpIdBlock {
+        compatibility_mask: SNP,
+        author_key_enabled: 0,
+        reserved: [0; 3],
+        ld: ld.0,
+        family_id: [0; 16],
+        image_id: [0; 16],
+        version: 1,
+        guest_svn: 0,
+        id_key_algorithm: 1,
+        author_key_algorithm: 0,
+        id_key_signature: Box::new(igvm_defs::IGVM_VHS_SNP_ID_BLOCK_SIGNATURE::new_zeroed()),
+        id_public_key: Box::new(igvm_defs::IGVM_VHS_SNP_ID_BLOCK_PUBLIC_KEY::new_zeroed()),
+        author_key_signature: Box::new(igvm_defs::IGVM_VHS_SNP_ID_BLOCK_SIGNATURE::new_zeroed()),
+        author_public_key: Box::new(igvm_defs::IGVM_VHS_SNP_ID_BLOCK_PUBLIC_KEY::new_zeroed()),
+    }
 }
 
 fn good() -> Vec<Directive> {
@@ -110,11 +128,11 @@ fn chain(updates: &[(PageType, u64, Option<&[u8]>)]) -> Sha384 {
 
 #[test]
 fn both_rules_for_zero_pages() {
-    let Directive::SnpVpContext { vmsa, .. } = &good()[2] else { unreachable!() };
-    let vmsa = (PageType::Vmsa, VMSA_GPA, Some(vmsa.as_bytes()));
+    let Directive::SnpVpContext { vmsa: vcpu, .. } = &good()[2] else { unreachable!() };
+    let vcpu = (PageType::Vmsa, VMSA_GPA, Some(vcpu.as_bytes()));
     let one = (PageType::Normal, 0x1000, Some(&[1u8; 4096][..]));
-    let normal = chain(&[one, (PageType::Normal, 0x2000, Some(&[0; 4096])), vmsa]);
-    let native = chain(&[one, (PageType::Zero, 0x2000, None), vmsa]);
+    let normal = chain(&[one, (PageType::Normal, 0x2000, Some(&[0; 4096])), vcpu]);
+    let native = chain(&[one, (PageType::Zero, 0x2000, None), vcpu]);
     assert_eq!(digest("igvm", good()), normal);
     assert_eq!(digest("igvm-qemu", good()), normal);
     assert_eq!(digest("igvm-native-zero", good()), native);
@@ -122,8 +140,11 @@ fn both_rules_for_zero_pages() {
     let written = vec![typed(0, IgvmPageDataFlags::new(), IgvmPageDataType::NORMAL, vec![0; 4096])];
     let expected = chain(&[(PageType::Normal, 0, Some(&[0; 4096]))]);
     assert_eq!(digest("igvm-native-zero", written), expected);
-    // The digest, as it was when this was written.
-    assert_eq!(normal.to_string(), include_str!("../golden/launch/igvm").trim());
+    // The digest, as it was when this was written, of a VMSA with less in it.
+    let mut pinned = good();
+    pinned[2] = vmsa(0, VMSA_GPA, |vmsa| (vmsa.cr4, vmsa.rflags, vmsa.efer) = (0, 0, 0));
+    let pinned = digest("igvm", pinned);
+    assert_eq!(pinned.to_string(), include_str!("../golden/launch/igvm").trim());
 }
 
 #[test]
@@ -163,6 +184,17 @@ fn qemu_holds_a_run_of_pages_back() {
         vec![area(7, 1), page(0x1000, 1), native, page(0x2000, 2), insert(7, 0), vmsa_at_end()];
     let as_added = vec![area(7, 1), page(0x1000, 1), insert(7, 0), page(0x2000, 2), vmsa_at_end()];
     assert_eq!(digest("igvm-qemu", between), digest("igvm", as_added));
+    // So does a page that another platform has too.
+    let both = |mut page: Directive| {
+        if let Directive::PageData { compatibility_mask, .. } = &mut page {
+            *compatibility_mask = SNP | NATIVE;
+        }
+        page
+    };
+    let shared =
+        vec![area(7, 1), page(0x1000, 1), both(page(0x2000, 2)), insert(7, 0), vmsa_at_end()];
+    let as_added = vec![area(7, 1), page(0x1000, 1), insert(7, 0), page(0x2000, 2), vmsa_at_end()];
+    assert_eq!(digest("igvm-qemu", shared), digest("igvm", as_added));
     // vCPUs come last, in their own order.
     let early = vec![vmsa(1, VMSA_GPA, |vmsa| vmsa.rip = 1), vmsa_at_end(), page(0x1000, 1)];
     let late = vec![page(0x1000, 1), vmsa_at_end(), vmsa(1, VMSA_GPA, |vmsa| vmsa.rip = 1)];
@@ -186,6 +218,11 @@ fn what_kvm_would_not_start() {
     refused(vec![vmsa_at_end(), vmsa_at_end()], "vCPU 0: there are two");
     refused(vec![vmsa(0, 0x1000, |_| {})], "it is at 0x1000");
     refused(vec![vmsa(0, VMSA_GPA, |vmsa| vmsa.cr0 = 0x11)], "cr0 is 0x11");
+    refused(vec![vmsa(0, VMSA_GPA, |vmsa| vmsa.cr4 = 0x20)], "cr4 is 0x20");
+    refused(vec![vmsa(0, VMSA_GPA, |vmsa| vmsa.rflags = 0x202)], "rflags is 0x202");
+    refused(vec![vmsa(0, VMSA_GPA, |vmsa| vmsa.efer = 0x500)], "efer is 0x500");
+    let other = vmsa(1, VMSA_GPA, |vmsa| vmsa.sev_features.set_debug_swap(true));
+    refused(vec![vmsa_at_end(), other], "vCPU 1: sev_features are 0x21");
     refused(vec![vmsa(0, VMSA_GPA, |vmsa| vmsa.sev_features.set_snp(false))], "lack bit 0");
     refused(vec![vmsa(0, VMSA_GPA, |vmsa| vmsa.virtual_tom = 1 << 40)], "the field at 0x3cd");
     refused(vec![vmsa(0, VMSA_GPA, |vmsa| vmsa.vmpl = 1)], "the field at 0xca");
@@ -301,10 +338,18 @@ fn what_is_malformed() {
     said(0x60 + 8 + 12, u32::MAX, "offset 0x60: the offset of the data");
     said(0x60 + 8 + 16, 1, "offset 0x60: a page of 2 MiB with data");
     said(0xa0 + 8 + 12, 0, "offset 0xa0: the offset of the data");
-    assert!(matches!(spoilt(0x60 + 8, 0x123), IgvmError::Format(_)), "an address inside a page");
-    assert!(matches!(spoilt(0x60 + 8 + 20, 9), IgvmError::Format(_)), "an unknown type of page");
-    assert!(matches!(spoilt(0x60 + 8 + 20, 1 << 16), IgvmError::Format(_)), "a reserved field");
-    assert!(matches!(spoilt(0x38, 3), IgvmError::Format(_)), "a platform with two bits");
+    said(0x60 + 8, 0x123, "offset 0x60: the guest address of this header is 0x123");
+    said(0x60 + 8 + 16, 8, "offset 0x60: the flag field of this header is 0x8");
+    said(0x60 + 8 + 20, 9, "offset 0x60: the data type of this header is 0x9");
+    said(0x60 + 8 + 20, 1 << 16, "offset 0x60: the reserved field");
+    said(0x80 + 8 + 16, 1, "offset 0x80: the guest address of this header is 0x2000");
+    said(0xa0 + 8, 0x123, "offset 0xa0: the guest address");
+    said(0xa0 + 8 + 16, 1 << 16, "offset 0xa0: the reserved field");
+    said(0x48 + 8 + 12, 1, "offset 0x48: the reserved field");
+    for mask in [0, 3, NATIVE] {
+        said(0x38, mask, "offset 0x30: the compatibility mask");
+    }
+    assert!(matches!(spoilt(0x3c, 9 << 16 | 2 << 8), IgvmError::Format(_)), "a later platform");
     let whole = file(good());
     for length in 0..whole.len() {
         assert!(Igvm::parse(whole[..length].to_vec()).is_err(), "cut off at {length}");
@@ -326,78 +371,136 @@ fn what_is_malformed() {
     assert!(matches!(error, IgvmError::Empty), "{error}");
 }
 
-#[test]
-fn the_command() {
-    let place = tempfile::tempdir().unwrap();
-    let write = |name: &str, directives| fs::write(place.path().join(name), file(directives));
-    let run = |line: &str| measure(place.path(), &line.split(' ').collect::<Vec<_>>());
-    write("good.igvm", good()).unwrap();
-    let text = stdout(&run("--igvm good.igvm"));
-    for profile in PROFILES {
-        let digest = digest(profile.id, good()).to_string();
-        assert!(text.lines().any(|line| line == format!("{:16}  {digest}", profile.id)), "{text}");
-        let one = stdout(&run(&format!("--igvm good.igvm --profile {}", profile.id)));
-        assert_eq!(one, format!("{digest}\n"));
+/// The headers of a file, each with what pads it.
+fn headers(file: &[u8]) -> Vec<Vec<u8>> {
+    let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap()) as usize;
+    let (mut at, end) = (word(8), word(8) + word(12));
+    let mut headers = Vec::new();
+    while at < end {
+        let next = at + 8 + word(at + 4).next_multiple_of(8);
+        headers.push(file[at..next].to_vec());
+        at = next;
     }
-    assert!(
-        text.starts_with("3 pages, 1 vCPU, policy 0x30000 (SMT, RESERVED_ONE), no ID block\n"),
-        "{text}"
-    );
-    let json = stdout(&run("--igvm good.igvm --format json"));
-    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!((&json["vmsas"], &json["policy"]), (&1.into(), &"0x30000".into()));
-    assert_eq!(json["digests"][1]["profile"], "igvm-native-zero");
-    let trace = stdout(&run("--igvm good.igvm --profile igvm --trace"));
-    assert!(trace.contains("vmsa        0xfffffffff000      1"), "{trace}");
-    assert!(trace.contains(&digest("igvm", good()).to_string()), "{trace}");
-    stdout(&run("--igvm good.igvm --profile igvm --dump-vmsa"));
-    assert_eq!(fs::read(place.path().join("vmsa0.bin")).unwrap().len(), 4096);
-
-    write("far.igvm", vec![page(0, 1), vmsa(0, 0x1000, |_| {})]).unwrap();
-    let text = stdout(&run("--igvm far.igvm"));
-    assert!(text.contains("igvm-qemu         none: the VMSA of vCPU 0: it is at 0x1000"), "{text}");
-    refused(&run("--igvm far.igvm --profile igvm-qemu"), 30, "it is at 0x1000");
-
-    let mut bytes = file(good());
-    bytes[0] = 0;
-    fs::write(place.path().join("bad.igvm"), bytes).unwrap();
-    refused(&run("--igvm bad.igvm"), 30, "offset 0x0: the signature");
-    refused(&run("--igvm missing.igvm"), 1, "missing.igvm");
-    refused(&run("--igvm good.igvm --trace"), 2, "one launch");
-    refused(&run("--igvm good.igvm --profile qemu"), 2, "`igvm-qemu`");
-    refused(&run("--igvm good.igvm --vcpus 1"), 2, "--vcpus");
-    refused(&run("--igvm good.igvm --kernel good.igvm"), 2, "--kernel");
-
-    let block = |ld: Sha384| Directive::SnpIdBlock {
-        compatibility_mask: SNP,
-        author_key_enabled: 0,
-        reserved: [0; 3],
-        ld: ld.0,
-        family_id: [0; 16],
-        image_id: [0; 16],
-        version: 1,
-        guest_svn: 0,
-        id_key_algorithm: 1,
-        author_key_algorithm: 0,
-        id_key_signature: Box::new(igvm_defs::IGVM_VHS_SNP_ID_BLOCK_SIGNATURE::new_zeroed()),
-        id_public_key: Box::new(igvm_defs::IGVM_VHS_SNP_ID_BLOCK_PUBLIC_KEY::new_zeroed()),
-        author_key_signature: Box::new(igvm_defs::IGVM_VHS_SNP_ID_BLOCK_SIGNATURE::new_zeroed()),
-        author_public_key: Box::new(igvm_defs::IGVM_VHS_SNP_ID_BLOCK_PUBLIC_KEY::new_zeroed()),
-    };
-    let signed = |ld| good().into_iter().chain([block(ld)]).collect();
-    write("signed.igvm", signed(digest("igvm", good()))).unwrap();
-    stdout(&run("--igvm signed.igvm"));
-    stdout(&run("--igvm signed.igvm --profile igvm-qemu"));
-    let output = run("--igvm signed.igvm --profile igvm-native-zero");
-    assert_eq!(output.status.code(), Some(10));
-    write("other.igvm", signed(Sha384::ZERO)).unwrap();
-    let output = run("--igvm other.igvm");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code() == Some(10) && stderr.contains("the ID block in"), "{stderr}");
+    headers
 }
 
+/// What is said of the headers of a file in another order; its length stays.
+fn reordered(directives: Vec<Directive>, order: &[usize]) -> String {
+    let mut bytes = file(directives);
+    let headers = headers(&bytes);
+    let mixed = order.iter().flat_map(|index| headers[*index].clone()).collect::<Vec<u8>>();
+    bytes[24..24 + mixed.len()].copy_from_slice(&mixed);
+    mend(&mut bytes);
+    Igvm::parse(bytes).map(|_| ()).unwrap_err().to_string()
+}
+
+#[test]
+fn headers_out_of_order() {
+    let said = |order: &[usize], words: &str| {
+        let error = reordered(good(), order);
+        assert!(error.contains(words), "{error}");
+    };
+    // The other platform, ours, the policy, two pages, a VMSA.
+    said(&[3, 0, 1, 2, 4, 5], "offset 0x38: header of type 0x1 after a directive");
+    said(&[0, 1, 3, 2, 4, 5], "offset 0x68: header of type 0x101 after a directive");
+    said(&[2, 0, 1, 3, 4, 5], "offset 0x30: header of type 0x1 after initialization");
+    said(&[0, 2, 1, 3, 4, 5], "offset 0x48: header of type 0x1 after initialization");
+    // A platform of someone else's is held to the order, too.
+    said(&[1, 2, 3, 0, 4, 5], "offset 0x68: header of type 0x1 after a directive");
+    said(&[1, 2, 5, 3, 4, 0], "header of type 0x1 after a directive");
+}
+
+#[test]
+fn two_of_what_there_is_one_of() {
+    let mut bytes = file(good());
+    // The first platform is ours as well, with a bit of its own.
+    bytes[0x18 + 8 + 5] = IgvmPlatformType::SEV_SNP.0;
+    mend(&mut bytes);
+    let error = Igvm::parse(bytes).unwrap_err().to_string();
+    assert!(error.contains("offset 0x30: a second platform header"), "{error}");
+
+    let blocks = good().into_iter().chain([id_block(Sha384::ZERO), id_block(Sha384::ZERO)]);
+    let error = Igvm::parse(file(blocks.collect())).unwrap_err().to_string();
+    assert!(error.contains("a second ID block"), "{error}");
+
+    let policy =
+        |compatibility_mask, policy| Initialization::GuestPolicy { policy, compatibility_mask };
+    let with = |policies| {
+        let platforms = IgvmFile::new_from_binary(&file(good()), None).unwrap();
+        let platforms = platforms.platforms().to_vec();
+        serialize(&IgvmFile::new(IgvmRevision::V1, platforms, policies, good()).unwrap())
+    };
+    let error = Igvm::parse(with(vec![policy(SNP, 0x3_0000), policy(SNP, 0xb_0000)])).unwrap_err();
+    assert!(error.to_string().contains("offset 0x60: a second guest policy"), "{error}");
+    Igvm::parse(with(vec![policy(NATIVE, 0), policy(SNP, 0x3_0000)])).unwrap();
+}
+
+#[test]
+fn memory_that_is_filled_twice_or_is_not_there() {
+    let said = |directives: Vec<Directive>, words: &str| {
+        // A file has data; so it ends with a vCPU.
+        let directives = directives.into_iter().chain([vmsa_at_end()]).collect();
+        let error = Igvm::parse(file(directives)).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    };
+    let flags = IgvmPageDataFlags::new;
+    let flagged = |gpa, flags| typed(gpa, flags, IgvmPageDataType::NORMAL, Vec::new());
+    let twice =
+        |gpa: u64| format!("the page at {gpa:#x} is in the launch already, by the header at");
+    // Directives begin at 0x60; pages, areas and inserts take 0x20, 0x18 and 0x18.
+    said(vec![page(0x1000, 1), page(0x1000, 2)], "offset 0x80: the page at 0x1000");
+    said(vec![page(0x1000, 1), page(0x1000, 2)], &twice(0x1000));
+    said(vec![page(0x1000, 1), page(0, 1), page(0x1000, 1)], "offset 0xa0: the page at 0x1000");
+    said(vec![page(VMSA_GPA, 1)], "offset 0x80: the page at 0xfffffffff000");
+    said(vec![vmsa_at_end(), page(VMSA_GPA, 1)], &twice(VMSA_GPA));
+    said(vec![area(0, 2), insert(0, 0), page(0x1000, 1)], "offset 0x90: the page at 0x1000");
+    said(vec![area(0, 2), insert(0, 0), vmsa(0, 0x1000, |_| {})], &twice(0x1000));
+    let areas = vec![area(0, 2), area(1, 1), insert(0, 0x1000), insert(1, 0x2000)];
+    said(areas, "offset 0xa8: the page at 0x2000");
+    for flag in [flags().with_shared(true), flags().with_unmeasured(true)] {
+        said(vec![flagged(0x1000, flag), page(0x1000, 1)], &twice(0x1000));
+    }
+    let large = flagged(0x20_0000, flags().with_is_2mb_page(true));
+    said(vec![large, page(0x3f_f000, 1)], &twice(0x3f_f000));
+    // vCPUs share an address, and what is next to a page is not on it.
+    let many = vec![page(0x1000, 1), page(0x2000, 1), vmsa_at_end(), vmsa(1, VMSA_GPA, |_| {})];
+    digest("igvm-qemu", many);
+
+    let last = (1 << 52) - 0x1000;
+    digest("igvm", vec![page(last, 1), vmsa_at_end()]);
+    for gpa in [1 << 52, !0xfff] {
+        said(vec![page(gpa, 1)], "offset 0x60: the guest address");
+        said(vec![vmsa(0, gpa, |_| {})], "offset 0x60: the guest address");
+    }
+    said(vec![area(0, 2), insert(0, last)], "offset 0x78: the guest address");
+    said(vec![area(0, 2), insert(0, !0xfff)], "offset 0x78: the guest address");
+}
+
+#[test]
+fn parameter_areas() {
+    let mut bytes = file(vec![area(3, 2), insert(3, 0), vmsa_at_end()]);
+    let whole = bytes.clone();
+    let mut said = |offset: usize, value: u32, words: &str| {
+        bytes.copy_from_slice(&whole);
+        bytes[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
+        mend(&mut bytes);
+        let error = Igvm::parse(bytes.clone()).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    };
+    said(0x60 + 8, 0x1001, "offset 0x60: the size of this header is 0x1001");
+    said(0x60 + 8 + 8, 4, "offset 0x78: the area of this header is 0x3");
+    said(0x78 + 8, 0x10, "offset 0x78: the guest address");
+    // The VMSA's data is one page, and the area wants two of it.
+    let data = u32::from_le_bytes(whole[0x90 + 8 + 12..][..4].try_into().unwrap());
+    said(0x60 + 8 + 12, data, "offset 0x60: the offset of the data");
+}
+
+/// How much memory each directive of the property has for itself: no page may be there twice.
+const SLOT: u64 = 1 << 24;
+
+/// A directive somewhere in the first slot.
 fn any_directive() -> impl Strategy<Value = Directive> {
-    let gpa = || (0u64..1 << 36).prop_map(|page| page * 4096);
+    let gpa = || (0u64..SLOT / 4096 - 3).prop_map(|page| page * 4096);
     prop_oneof![
         6 => (gpa(), any::<(bool, bool)>(), 0u16..4, 0u8..4).prop_map(
             |(gpa, (unmeasured, shared), kind, byte)| {
@@ -420,22 +523,37 @@ fn any_directive() -> impl Strategy<Value = Directive> {
     ]
 }
 
+fn moved(mut directive: Directive, slot: u64) -> Directive {
+    match &mut directive {
+        Directive::PageData { gpa, .. }
+        | Directive::SnpVpContext { gpa, .. }
+        | Directive::RequiredMemory { gpa, .. } => *gpa += slot * SLOT,
+        _ => {}
+    }
+    directive
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     /// The crate's own measurement, of files that neither side has seen before.
     #[test]
     fn agrees_with_the_igvm_crate(
-        mut directives in prop::collection::vec(any_directive(), 0..40),
+        directives in prop::collection::vec(any_directive(), 0..40),
+        mixed in 0u64..64,
         areas in prop::collection::vec((1u64..5, any::<prop::sample::Index>()), 0..4),
     ) {
+        // Another slot for each, in an order that is not the file's.
+        let slots = (0u64..).map(|index| index ^ mixed);
+        let mut directives: Vec<Directive> =
+            directives.into_iter().zip(slots).map(|(directive, slot)| moved(directive, slot)).collect();
         for (index, (pages, place)) in (0u32..).zip(areas) {
             let place = place.index(directives.len() + 1);
             let parameter = IGVM_VHS_PARAMETER { parameter_area_index: index, byte_offset: 0 };
             directives.splice(place..place, [
                 area(index, pages),
                 Directive::VpCount(parameter),
-                insert(index, u64::from(index) << 20),
+                insert(index, (64 + u64::from(index)) * SLOT),
             ]);
         }
         directives.push(vmsa_at_end());

@@ -2,10 +2,12 @@
 
 use serde_json::json;
 
+use crate::cli::measure::igvm::warnings;
 use crate::cli::measure::subject::Subject;
 use crate::cli::ui::{Style, Ui};
 use crate::digest::Sha384;
 use crate::error::{Context as _, Kind, Result};
+use crate::launch::Igvm;
 use crate::launch::igvm::IgvmProfile;
 use crate::launch::page::{self, PAGE_SIZE, PageType, Update};
 use crate::launch::trace::{Step, Traced, steps};
@@ -49,10 +51,20 @@ pub(super) fn print(ui: &Ui, subject: &Subject) -> Result<()> {
 }
 
 /// The launch that an IGVM file has in it.
-pub(super) fn of_igvm(ui: &Ui, profile: &IgvmProfile, updates: &[Update]) -> Result<()> {
+pub(super) fn of_igvm(
+    ui: &Ui,
+    igvm: &Igvm,
+    profile: &IgvmProfile,
+    updates: &[Update],
+) -> Result<()> {
     let steps = steps(Sha384::ZERO, updates.iter().copied());
     if ui.is_json() {
-        return ui.json(&json!({ "profile": profile.id, "steps": steps }));
+        return ui.json(&json!({
+            "profile": profile.id,
+            "id_block_digest": igvm.id_block(),
+            "warnings": warnings(igvm),
+            "steps": steps,
+        }));
     }
     let text = format!("profile {} ({})\n{}\n", profile.id, profile.covers, head(ui));
     ui.answer(&(text + &lines(&steps)))

@@ -3,32 +3,54 @@
 use igvm::snp_defs::{SevSelector, SevVmsa};
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
-use super::IgvmError;
+use super::error::VmsaFault;
 use crate::launch::vmsa::VMSA_GPA;
 
-/// Refuses what QEMU refuses (target/i386/sev.c, check_vmsa_supported), and what KVM would overwrite
-/// before it measures (igvmmeasure, --check-kvm).
-pub(super) fn check(vcpu: u16, gpa: u64, vmsa: &SevVmsa) -> Result<(), IgvmError> {
-    let refused = |why| Err(IgvmError::Vmsa { vcpu, why });
+/// CR4.MCE, which KVM takes over from the host, and every host has it (Linux, arch/x86/kvm/svm/svm.c,
+/// svm_set_cr4).
+const CR4_MCE: u64 = 1 << 6;
+
+/// EFER.SVME, which KVM sets (Linux, arch/x86/kvm/svm/svm.c, svm_set_efer).
+const EFER_SVME: u64 = 1 << 12;
+
+/// RFLAGS with the bit that is always one and KVM sets (Linux, arch/x86/kvm/x86.c, __set_regs). No
+/// launch with another bit is known to be measured as its file has it, so no other one is taken.
+const RFLAGS: u64 = 1 << 1;
+
+/// Refuses what QEMU refuses (target/i386/sev.c, check_vmsa_supported and check_sev_features), and what
+/// KVM would overwrite before it measures. `first` is the VMSA of vCPU 0: QEMU takes the features of the
+/// whole guest from it (target/i386/sev.c, sev_common_kvm_init), and KVM writes those to every VMSA
+/// (arch/x86/kvm/svm/sev.c, sev_es_sync_vmsa).
+pub(super) fn check(gpa: u64, vmsa: &SevVmsa, first: &SevVmsa) -> Result<(), VmsaFault> {
     if gpa != VMSA_GPA {
-        return refused(format!("it is at {gpa:#x}, and KVM measures every VMSA at {VMSA_GPA:#x}"));
+        return Err(VmsaFault::Place { gpa });
     }
+    let features = u64::from(vmsa.sev_features);
     if !vmsa.sev_features.snp() {
-        let features = u64::from(vmsa.sev_features);
-        return refused(format!(
-            "sev_features {features:#x} lack bit 0, without which it is not SNP"
-        ));
+        return Err(VmsaFault::NotSnp { features });
     }
-    // Protection or real mode, and NE and ET as KVM has them.
-    if !matches!(vmsa.cr0, 0x30 | 0x31) {
-        return refused(format!("cr0 is {:#x}, and KVM makes it 0x30 or 0x31", vmsa.cr0));
+    if vmsa.sev_features != first.sev_features {
+        return Err(VmsaFault::Features { features, first: first.sev_features.into() });
     }
+    // Protection or real mode, and NE and ET as KVM has them: 0x31 alone in coconut-svsm's igvmmeasure
+    // (--check-kvm), and a real-mode vCPU of QEMU's own has 0x30.
+    register("cr0", vmsa.cr0, matches!(vmsa.cr0, 0x30 | 0x31), "0x30 or 0x31")?;
+    register("cr4", vmsa.cr4, vmsa.cr4 & CR4_MCE != 0, "one with bit 6 (0x40, MCE) set")?;
+    register("rflags", vmsa.rflags, vmsa.rflags == RFLAGS, "0x2")?;
+    register("efer", vmsa.efer, vmsa.efer & EFER_SVME != 0, "one with bit 12 (0x1000, SVME) set")?;
     match unsupported(vmsa) {
-        Some(offset) => {
-            refused(format!("it sets the field at {offset:#x}, which QEMU does not hand on to KVM"))
-        }
+        Some(offset) => Err(VmsaFault::Field { offset }),
         None => Ok(()),
     }
+}
+
+fn register(
+    register: &'static str,
+    found: u64,
+    kept: bool,
+    expected: &'static str,
+) -> Result<(), VmsaFault> {
+    if kept { Ok(()) } else { Err(VmsaFault::Register { register, found, expected }) }
 }
 
 /// The first byte set of a field that QEMU does not take.

@@ -5,6 +5,7 @@
 //! lies before the file's data, register lists of another platform that disagree, a relocation region
 //! that wraps. It also reports an unknown header on standard error.
 
+use std::collections::BTreeMap;
 use std::mem::offset_of;
 
 use igvm_defs::{
@@ -13,11 +14,14 @@ use igvm_defs::{
     IGVM_VHS_PAGE_TABLE_RELOCATION, IGVM_VHS_PARAMETER, IGVM_VHS_PARAMETER_AREA,
     IGVM_VHS_PARAMETER_INSERT, IGVM_VHS_RELOCATABLE_REGION, IGVM_VHS_REQUIRED_MEMORY,
     IGVM_VHS_SNP_ID_BLOCK, IGVM_VHS_SUPPORTED_PLATFORM, IGVM_VHS_VARIABLE_HEADER,
-    IGVM_VHS_VP_CONTEXT, IgvmArchitecture, IgvmPlatformType, IgvmVariableHeaderType as Kind,
+    IGVM_VHS_VP_CONTEXT, IGVM_VHT_RANGE_DIRECTIVE, IGVM_VHT_RANGE_INIT, IGVM_VHT_RANGE_PLATFORM,
+    IgvmArchitecture, IgvmPageDataType, IgvmPlatformType, IgvmVariableHeaderType as Kind,
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use super::IgvmError;
+use super::error::Section;
+use super::memory::Memory;
 use crate::launch::page::PAGE_SIZE;
 
 /// A file with nothing in it but what SEV-SNP launches.
@@ -26,6 +30,8 @@ pub(super) struct Narrowed {
     /// The place of each directive among those of the whole file.
     pub(super) places: Vec<usize>,
 }
+
+const PAGE: u64 = PAGE_SIZE as u64;
 
 /// The most pages of one launch: 4 GiB of them.
 const MAX_PAGES: u64 = 1 << 20;
@@ -48,6 +54,7 @@ pub(super) fn narrow(mut file: Vec<u8>) -> Result<Narrowed, IgvmError> {
     if walk.mask == 0 {
         return Err(IgvmError::NoPlatform);
     }
+    walk.memory.check()?;
     header.replace(&mut file, &kept);
     Ok(Narrowed { file, places: walk.places })
 }
@@ -195,6 +202,36 @@ impl<'a> Record<'a> {
             expected: size_of::<T>().to_string(),
         })
     }
+
+    fn unknown(&self) -> IgvmError {
+        IgvmError::Kind { offset: self.offset, kind: self.kind }
+    }
+
+    fn field(&self, field: &'static str, found: impl Into<u64>, expected: String) -> IgvmError {
+        IgvmError::Field { offset: self.offset, field, found: found.into(), expected }
+    }
+
+    fn aligned(&self, field: &'static str, found: u64, unit: u64) -> Result<(), IgvmError> {
+        match found.is_multiple_of(unit) {
+            true => Ok(()),
+            false => Err(self.field(field, found, format!("a multiple of {unit:#x}"))),
+        }
+    }
+
+    fn reserved(&self, found: impl Into<u64>) -> Result<(), IgvmError> {
+        match found.into() {
+            0 => Ok(()),
+            found => Err(self.field("the reserved field", found, "0".to_owned())),
+        }
+    }
+
+    /// Refuses a second one of what there is one of.
+    fn first(&self, first: bool, what: &'static str) -> Result<(), IgvmError> {
+        match first {
+            true => Ok(()),
+            false => Err(IgvmError::Second { offset: self.offset, what }),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -202,36 +239,86 @@ struct Walk {
     /// Where the file's data begins.
     data: usize,
     total: usize,
+    /// The part of the file that has been reached.
+    section: Section,
+    /// The bits of every platform so far.
+    masks: u32,
     /// The bit by which headers say that they are for SEV-SNP.
     mask: u32,
+    policy: bool,
+    id_block: bool,
     directives: usize,
     places: Vec<usize>,
     pages: u64,
+    /// The sizes of the parameter areas that have not been inserted yet.
+    areas: BTreeMap<u32, u64>,
+    memory: Memory,
 }
 
 impl Walk {
     /// Whether a header goes on to the reader.
     fn keep(&mut self, record: &Record<'_>) -> Result<bool, IgvmError> {
         let kind = Kind(record.kind);
-        if igvm_defs::IGVM_VHT_RANGE_DIRECTIVE.contains(&record.kind) {
-            let place = self.directives;
-            self.directives += 1;
-            let keep = self.directive(kind, record)?;
-            self.places.extend(keep.then_some(place));
-            return Ok(keep);
-        }
-        match kind {
-            Kind::IGVM_VHT_SUPPORTED_PLATFORM => {
-                let platform: IGVM_VHS_SUPPORTED_PLATFORM = record.as_()?;
-                let ours = platform.platform_type == IgvmPlatformType::SEV_SNP;
-                if ours {
-                    // A second one is for the reader to refuse.
-                    self.mask |= platform.compatibility_mask;
-                }
-                Ok(ours)
+        match self.enter(record)? {
+            Section::Platform => self.platform(kind, record),
+            Section::Initialization => self.initialization(kind, record),
+            Section::Directive => {
+                let place = self.directives;
+                self.directives += 1;
+                let keep = self.directive(kind, record)?;
+                self.places.extend(keep.then_some(place));
+                Ok(keep)
             }
+        }
+    }
+
+    /// Holds every header to the order, those for other platforms too: before its platform has been
+    /// seen, nobody can say whether a header is ours.
+    fn enter(&mut self, record: &Record<'_>) -> Result<Section, IgvmError> {
+        let (offset, kind) = (record.offset, record.kind);
+        let section = match kind {
+            kind if IGVM_VHT_RANGE_PLATFORM.contains(&kind) => Section::Platform,
+            kind if IGVM_VHT_RANGE_INIT.contains(&kind) => Section::Initialization,
+            kind if IGVM_VHT_RANGE_DIRECTIVE.contains(&kind) => Section::Directive,
+            _ => return Err(record.unknown()),
+        };
+        if section < self.section {
+            return Err(IgvmError::Order { offset, kind, after: self.section });
+        }
+        self.section = section;
+        Ok(section)
+    }
+
+    fn platform(&mut self, kind: Kind, record: &Record<'_>) -> Result<bool, IgvmError> {
+        if kind != Kind::IGVM_VHT_SUPPORTED_PLATFORM {
+            return Err(record.unknown());
+        }
+        let platform: IGVM_VHS_SUPPORTED_PLATFORM = record.as_()?;
+        let mask = platform.compatibility_mask;
+        if mask.count_ones() != 1 || mask & self.masks != 0 {
+            let expected = "one bit, of no platform before".to_owned();
+            return Err(record.field("the compatibility mask", mask, expected));
+        }
+        self.masks |= mask;
+        let ours = platform.platform_type == IgvmPlatformType::SEV_SNP;
+        if ours {
+            record.first(self.mask == 0, "platform header")?;
+            self.mask = mask;
+        }
+        Ok(ours)
+    }
+
+    fn initialization(&mut self, kind: Kind, record: &Record<'_>) -> Result<bool, IgvmError> {
+        match kind {
             Kind::IGVM_VHT_GUEST_POLICY => {
-                Ok(self.ours(record.as_::<IGVM_VHS_GUEST_POLICY>()?.compatibility_mask))
+                let policy: IGVM_VHS_GUEST_POLICY = record.as_()?;
+                if !self.ours(policy.compatibility_mask) {
+                    return Ok(false);
+                }
+                record.reserved(policy.reserved)?;
+                record.first(!self.policy, "guest policy")?;
+                self.policy = true;
+                Ok(true)
             }
             Kind::IGVM_VHT_RELOCATABLE_REGION => {
                 let region: IGVM_VHS_RELOCATABLE_REGION = record.as_()?;
@@ -245,48 +332,40 @@ impl Walk {
             Kind::IGVM_VHT_CCA_POLICY | VERSION_STRING | CORIM_DOCUMENT | CORIM_SIGNATURE => {
                 Ok(false)
             }
-            _ => Err(IgvmError::Kind { offset: record.offset, kind: record.kind }),
+            _ => Err(record.unknown()),
         }
     }
 
     fn directive(&mut self, kind: Kind, record: &Record<'_>) -> Result<bool, IgvmError> {
         match kind {
-            Kind::IGVM_VHT_PAGE_DATA => {
-                let page: IGVM_VHS_PAGE_DATA = record.as_()?;
-                if !self.ours(page.compatibility_mask) {
-                    return Ok(false);
-                }
-                if page.flags.is_2mb_page() && page.file_offset != 0 {
-                    return Err(IgvmError::LargePage { offset: record.offset });
-                }
-                let pages = if page.flags.is_2mb_page() { LARGE_PAGE } else { 1 };
-                self.count(record, pages)?;
-                self.data(record, page.file_offset)
-            }
-            Kind::IGVM_VHT_PARAMETER_AREA => {
-                let area: IGVM_VHS_PARAMETER_AREA = record.as_()?;
-                self.count(record, area.number_of_bytes.div_ceil(PAGE_SIZE.into()))?;
-                self.data(record, area.file_offset)
-            }
-            Kind::IGVM_VHT_VP_CONTEXT => {
-                let context: IGVM_VHS_VP_CONTEXT = record.as_()?;
-                let ours = self.ours(context.compatibility_mask);
-                if ours && context.file_offset == 0 {
-                    return Err(self.no_data(record, 0));
-                }
-                Ok(ours && self.data(record, context.file_offset)?)
-            }
-            Kind::IGVM_VHT_PARAMETER_INSERT => {
-                Ok(self.ours(record.as_::<IGVM_VHS_PARAMETER_INSERT>()?.compatibility_mask))
-            }
+            Kind::IGVM_VHT_PAGE_DATA => self.page(record),
+            Kind::IGVM_VHT_PARAMETER_AREA => self.area(record),
+            Kind::IGVM_VHT_PARAMETER_INSERT => self.insert(record),
+            Kind::IGVM_VHT_VP_CONTEXT => self.context(record),
             Kind::IGVM_VHT_REQUIRED_MEMORY => {
-                Ok(self.ours(record.as_::<IGVM_VHS_REQUIRED_MEMORY>()?.compatibility_mask))
+                let memory: IGVM_VHS_REQUIRED_MEMORY = record.as_()?;
+                let ours = self.ours(memory.compatibility_mask);
+                if ours {
+                    record.aligned("the guest address", memory.gpa, PAGE)?;
+                    record.aligned("the size", memory.number_of_bytes.into(), PAGE)?;
+                }
+                Ok(ours)
             }
             Kind::IGVM_VHT_ERROR_RANGE => {
-                Ok(self.ours(record.as_::<IGVM_VHS_ERROR_RANGE>()?.compatibility_mask))
+                let range: IGVM_VHS_ERROR_RANGE = record.as_()?;
+                let ours = self.ours(range.compatibility_mask);
+                if ours {
+                    record.aligned("the guest address", range.gpa, PAGE)?;
+                }
+                Ok(ours)
             }
             Kind::IGVM_VHT_SNP_ID_BLOCK => {
-                Ok(self.ours(record.as_::<IGVM_VHS_SNP_ID_BLOCK>()?.compatibility_mask))
+                let ours = self.ours(record.as_::<IGVM_VHS_SNP_ID_BLOCK>()?.compatibility_mask);
+                if ours {
+                    record.first(!self.id_block, "ID block")?;
+                    self.id_block = true;
+                }
+                Ok(ours)
             }
             Kind::IGVM_VHT_VP_COUNT_PARAMETER
             | Kind::IGVM_VHT_ENVIRONMENT_INFO_PARAMETER
@@ -300,7 +379,73 @@ impl Walk {
             | DEVICE_TREE => record.as_::<IGVM_VHS_PARAMETER>().map(|_| true),
             // Hyper-V's own.
             Kind::IGVM_VHT_VBS_MEASUREMENT => Ok(false),
-            _ => Err(IgvmError::Kind { offset: record.offset, kind: record.kind }),
+            _ => Err(record.unknown()),
+        }
+    }
+
+    fn page(&mut self, record: &Record<'_>) -> Result<bool, IgvmError> {
+        let page: IGVM_VHS_PAGE_DATA = record.as_()?;
+        if !self.ours(page.compatibility_mask) {
+            return Ok(false);
+        }
+        let flags = page.flags;
+        if flags.reserved() != 0 {
+            let expected = "bits 0 to 2 alone: the others are reserved".to_owned();
+            return Err(record.field("the flag field", u32::from(flags), expected));
+        }
+        record.reserved(page.reserved)?;
+        if page.data_type.0 > IgvmPageDataType::CPUID_XF.0 {
+            return Err(record.field("the data type", page.data_type.0, "0 to 3".to_owned()));
+        }
+        if flags.is_2mb_page() && page.file_offset != 0 {
+            return Err(IgvmError::LargePage { offset: record.offset });
+        }
+        let pages = if flags.is_2mb_page() { LARGE_PAGE } else { 1 };
+        record.aligned("the guest address", page.gpa, pages * PAGE)?;
+        self.count(record, pages)?;
+        self.memory.add(record.offset, page.gpa, pages * PAGE)?;
+        self.data(record, page.file_offset, PAGE)?;
+        Ok(true)
+    }
+
+    fn area(&mut self, record: &Record<'_>) -> Result<bool, IgvmError> {
+        let area: IGVM_VHS_PARAMETER_AREA = record.as_()?;
+        let (index, size) = (area.parameter_area_index, area.number_of_bytes);
+        record.aligned("the size", size, PAGE)?;
+        self.count(record, size / PAGE)?;
+        self.data(record, area.file_offset, size)?;
+        match self.areas.insert(index, size) {
+            None => Ok(true),
+            Some(_) => Err(record.field("the area", index, "one that is not there yet".to_owned())),
+        }
+    }
+
+    fn insert(&mut self, record: &Record<'_>) -> Result<bool, IgvmError> {
+        let insert: IGVM_VHS_PARAMETER_INSERT = record.as_()?;
+        if !self.ours(insert.compatibility_mask) {
+            return Ok(false);
+        }
+        record.aligned("the guest address", insert.gpa, PAGE)?;
+        let index = insert.parameter_area_index;
+        let size = self.areas.remove(&index).ok_or_else(|| {
+            record.field("the area", index, "one of a header before, inserted once".to_owned())
+        })?;
+        self.memory.add(record.offset, insert.gpa, size)?;
+        Ok(true)
+    }
+
+    fn context(&mut self, record: &Record<'_>) -> Result<bool, IgvmError> {
+        let context: IGVM_VHS_VP_CONTEXT = record.as_()?;
+        if !self.ours(context.compatibility_mask) {
+            return Ok(false);
+        }
+        let gpa = context.gpa.get();
+        record.reserved(context.reserved)?;
+        record.aligned("the guest address", gpa, PAGE)?;
+        self.memory.add_vmsa(record.offset, gpa)?;
+        match context.file_offset {
+            0 => Err(self.no_data(record, 0, PAGE)),
+            offset => self.data(record, offset, PAGE).map(|()| true),
         }
     }
 
@@ -324,21 +469,21 @@ impl Walk {
         }
     }
 
-    /// Checks where data begins; that it does not end too late is for the reader. Zero is none.
-    fn data(&self, record: &Record<'_>, offset: u32) -> Result<bool, IgvmError> {
-        match offset == 0 || (self.data..self.total).contains(&(offset as usize)) {
-            true => Ok(true),
-            false => Err(self.no_data(record, offset)),
+    /// Checks that data is inside the file's. Zero is none.
+    fn data(&self, record: &Record<'_>, offset: u32, size: u64) -> Result<(), IgvmError> {
+        let end = u64::from(offset).checked_add(size);
+        let inside =
+            offset as usize >= self.data && end.is_some_and(|end| end <= self.total as u64);
+        match offset == 0 || inside {
+            true => Ok(()),
+            false => Err(self.no_data(record, offset, size)),
         }
     }
 
-    fn no_data(&self, record: &Record<'_>, offset: u32) -> IgvmError {
-        IgvmError::Header {
-            offset: record.offset,
-            field: "the offset of the data of this header",
-            found: offset.into(),
-            expected: format!("{:#x} to {:#x}, the file's data", self.data, self.total),
-        }
+    fn no_data(&self, record: &Record<'_>, offset: u32, size: u64) -> IgvmError {
+        let (data, total) = (self.data, self.total);
+        let expected = format!("{size:#x} bytes in {data:#x} to {total:#x}, the file's data");
+        record.field("the offset of the data", offset, expected)
     }
 }
 

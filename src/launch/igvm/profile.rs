@@ -76,6 +76,7 @@ const QEMU: IgvmProfile = IgvmProfile {
         "qemu 10.1, backends/igvm.c, qigvm_process_mem_page",
         "qemu 10.1, target/i386/sev.c, cgs_set_guest_state and check_vmsa_supported",
         "coconut-svsm f4bc4bc, tools/igvmmeasure, --check-kvm",
+        "linux, arch/x86/kvm: svm_set_cr4, svm_set_efer, __set_regs, sev_es_sync_vmsa",
     ],
     zero: PageType::Normal,
     shared: true,
