@@ -12,6 +12,7 @@ References: "ABI" is AMD publication 56860; "APM" is AMD publication 24593."""
 import argparse
 import hashlib
 import json
+import re
 import struct
 import sys
 import uuid
@@ -28,6 +29,59 @@ PROFILES = {"qemu": QEMU, "qemu-legacy": dict(QEMU, mxcsr=0, fcw=0), "ec2": EC2,
             "gce": dict(QEMU, sec_mem=UNMEASURED, rdx=0x600, g_pat=0x70106, mxcsr=0, fcw=0)}
 GUIDS = ("9438d606-4f22-4cc9-b479-a793d411fd21", "97d02dd8-bd20-4c94-aa78-e7714d36ab2a",  # table, command line,
          "44baf731-3a2f-4bd7-9af1-41e29169781d", "4de79437-abd2-427f-b835-d5b172d2045b")  # initrd, kernel
+
+# QEMU's CPU models: the versions of a series have one signature.
+SERIES = ("EPYC", 5, "0x800f12"), ("EPYC-Rome", 5, "0x830f10"), ("EPYC-Milan", 4, "0xa00f11"), \
+    ("EPYC-Genoa", 3, "0xa10f10"), ("EPYC-Turin", 2, "0xb00f00")
+MODELS = {name + version: signature for name, versions, signature in SERIES
+          for version in ["", *(f"-v{number}" for number in range(1, versions + 1))]}
+MODELS["EPYC-IBPB"] = MODELS["EPYC"]
+# The form of a record. A string is a pattern, a number so many bits, a tuple one of these, a list any number
+# of this, a dictionary these keys in this order, and with the key "" any keys in ascending order.
+SHA256, SHA384, TEXT, GUID = "[0-9a-f]{64}", "[0-9a-f]{96}", "(?s:.*)", "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+HEX32, HEX64, ADDRESS = "0x(0|[1-9a-f][0-9a-f]{0,7})", "0x(0|[1-9a-f][0-9a-f]{0,15})", "0x[1-9a-f][0-9a-f]{0,7}"
+BLOB, TABLE = {"sha256": SHA256, "size": 64}, {"gpa": ADDRESS, "size": HEX32}
+FOUND = {"module": GUID, "name": (None, TEXT), "sha256": SHA256, "offset": 64}
+NAMED = ({"state": "not-read"}, {"state": "refused", "by": FOUND}, {"state": "unused", "read_by": FOUND},
+         {"state": "run", "read_by": FOUND, "started_by": FOUND})
+FIRMWARE = {"sha256": SHA256, "size": 32, "digest": SHA384, "reset_eip": (None, ADDRESS),
+            "hash_table": (None, TABLE), "sections": [{"kind": "|".join(SECTIONS), "gpa": HEX32, "size": HEX32}],
+            "direct_boot": (None, {"verifier": (None, FOUND), "named_blobs": NAMED})}
+RECORD = {"version": 32, "tool": TEXT, "writers": {"": TEXT}, "profile": TEXT, "policy": HEX64, "firmware": FIRMWARE,
+          "boot": (None, {"kernel": BLOB, "initrd": (None, BLOB), "cmdline": "[^\0]*"}),
+          "volumes": [{"name": TEXT, "root_hash": SHA256, "disclosure": "public|committed|none"}],
+          "vcpus": [32], "cpus": [{"model": (None, TEXT), "signature": HEX32}], "sev_features": [HEX64],
+          "digest_before_vcpus": SHA384,
+          "digests": [{"vcpus": 32, "cpu": TEXT, "sev_features": HEX64, "digest": SHA384}],
+          "unmeasured": [{"what": TEXT, "means": TEXT}]}
+
+
+def misfit(value, form, at):
+    """Where the value is not of the form; None if it is."""
+    if isinstance(form, tuple):
+        found = [misfit(value, one, at) for one in form]
+        return None if None in found else found[-1]
+    if type(value) is not type(form):
+        return at
+    if isinstance(form, list):
+        parts = [(item, form[0], f"{at}[{index}]") for index, item in enumerate(value)]
+    elif isinstance(form, dict):
+        if list(value) != (sorted(value) if "" in form else list(form)):
+            return at
+        parts = [(value[key], form.get(key, form.get("")), f"{at}.{key}") for key in value]
+    else:
+        fits = form is None or (0 <= value < 2**form if isinstance(form, int) else re.fullmatch(form, value))
+        return None if fits else at
+    return next(filter(None, (misfit(*part) for part in parts)), None)
+
+
+def read(text):
+    """A record has one spelling, which also rules out a key that is given twice."""
+    record = json.loads(text)
+    require(text == json.dumps(record, indent=2, ensure_ascii=False) + "\n", "not the canonical form of a record")
+    at = misfit(record, RECORD, "record")
+    require(not at, f"{at} is not what a record has there")
+    return record
 
 
 def extend(digest, kind, gpa, contents=ZERO):
@@ -53,7 +107,6 @@ def hash_page(boot, table):
     for name, value in zip(names[1:], (cmdline, initrd, bytes.fromhex(boot["kernel"]["sha256"]))):
         body += name + struct.pack("<H", 50) + value
     start = table % PAGE
-    require(len(body) == 168 and start + 176 <= PAGE, "the hash table does not fit its page")
     return bytes(start) + body + bytes(PAGE - start - len(body))
 
 
@@ -76,38 +129,49 @@ def vmsa(profile, eip, signature, features):
     return hashlib.sha384(page).digest()
 
 
+def check_layout(firmware):
+    """The image and every section are whole pages of their own, and the hash table is in the page for it."""
+    sections, table = firmware["sections"], firmware["hash_table"]
+    kinds, end, image = [section["kind"] for section in sections], 0, 2**32 - firmware["size"]
+    start, room = (number(table["gpa"]), number(table["size"])) if table else (0, PAGE)
+    require(room >= 176 and start % PAGE + 176 <= PAGE, f"no room for the hash table at {start:#x}")
+    require(sections and image % PAGE == 0 and image < 2**32, "the firmware has no sections, or is not whole pages")
+    for gpa, size, kind in sorted((number(each["gpa"]), number(each["size"]), each["kind"]) for each in sections):
+        own = gpa % PAGE == size % PAGE == 0 and size and end <= gpa and gpa + size <= image
+        require(own, f"section {kind} at {gpa:#x} is not whole pages of its own below the firmware")
+        single = kind in ("sec-mem", "svsm-caa") or size == PAGE and kinds.count(kind) == 1
+        require(single, f"section {kind} at {gpa:#x} is not the only page of its kind")
+        inside = not table or kind != "kernel-hashes" or start // PAGE == gpa // PAGE
+        require(inside, "the hash table is not in the page for it")
+        end = gpa + size
+
+
 def before_vcpus(record, profile):
     """The firmware's pages are in its digest; then the pages that its metadata asks for, in order."""
     firmware, boot = record["firmware"], record["boot"]
-    digest, sections = bytes.fromhex(firmware["digest"]), firmware["sections"]
-    require(len(digest) == 48 and sections, "the firmware has no digest or no sections")
-    require(not boot or firmware["hash_table"], "a kernel, but no place for the hash table")
+    check_layout(firmware)
+    digest, sections, table = bytes.fromhex(firmware["digest"]), firmware["sections"], firmware["hash_table"]
+    bound = table and any(section["kind"] == "kernel-hashes" for section in sections)
+    require(bound or not boot, "a kernel, but no place for the hash table")
     if profile["cpuid_last"]:
         sections = sorted(sections, key=lambda section: section["kind"] == "cpuid")
-    bound = not boot
-    for section in sections:
-        kind, gpa, size = section["kind"], number(section["gpa"], 32), number(section["size"], 32)
-        require(kind in SECTIONS, f"unknown section kind {kind!r}")
-        require(gpa % PAGE == 0 and size % PAGE == 0 and size, f"section {kind} at {gpa:#x} is not pages")
+    for kind, gpa, size in ((each["kind"], number(each["gpa"]), number(each["size"])) for each in sections):
         if kind == "kernel-hashes" and boot:
-            table = number(firmware["hash_table"]["gpa"], 32)
-            require(not bound and size == PAGE and table // PAGE == gpa // PAGE, "the hash table is elsewhere")
-            digest = extend(digest, NORMAL, gpa, hashlib.sha384(hash_page(boot, table)).digest())
-            bound = True
+            page = hash_page(boot, number(table["gpa"]))
+            digest = extend(digest, NORMAL, gpa, hashlib.sha384(page).digest())
             continue
         for at in range(gpa, gpa + size, PAGE):
             digest = extend(digest, SECTIONS[kind] or profile["sec_mem"], at)
-    require(bound, "a kernel, but no page for the hash table")
     return digest
 
 
 def launch(record, profile, digest, vcpus, signature, features):
     """Every vCPU's page, the first one from the reset vector, all at the address that KVM has for them."""
-    require(type(vcpus) is int and 1 <= vcpus <= 4096, f"{vcpus!r} vCPUs")
+    require(1 <= vcpus <= 4096, f"{vcpus} vCPUs")
     reset = record["firmware"]["reset_eip"]
     require(reset or vcpus == 1, "several vCPUs, but the firmware does not say where they start")
     first = vmsa(profile, 0xFFFFFFF0, signature, features)
-    others = vmsa(profile, number(reset, 32), signature, features) if reset else None
+    others = vmsa(profile, number(reset), signature, features) if reset else None
     for index in range(vcpus):
         digest = extend(digest, VMSA, 0xFFFFFFFFF000, others if index else first)
     return digest
@@ -118,32 +182,33 @@ def check(record):
     require(record["version"] == 1 and record["writers"]["launch"] == "launch/1", "a record of another version")
     require(record["profile"] in PROFILES, f"unknown profile {record['profile']!r}")
     profile = PROFILES[record["profile"]]
+    for values in record["vcpus"], [number(features) for features in record["sev_features"]]:
+        require(values == sorted(set(values)), "vCPU counts or features do not ascend")
+    for cpu in record["cpus"]:
+        model = cpu["model"]
+        require(model is None or MODELS.get(model) == cpu["signature"], f"{model!r} does not have this signature")
     before = before_vcpus(record, profile)
     yield "before the vCPUs", record["digest_before_vcpus"], before.hex()
     rows = [(vcpus, cpu, features) for vcpus in record["vcpus"] for cpu in record["cpus"]
             for features in record["sev_features"]]
     require(rows and len(rows) == len(record["digests"]), "digests are missing or surplus")
+    labels = [cpu["model"] or cpu["signature"] for cpu in record["cpus"]]
+    require(len(set(labels)) == len(labels), "a CPU is given twice")
     for (vcpus, cpu, features), row in zip(rows, record["digests"]):
         label = (vcpus, cpu["model"] or cpu["signature"], features)
         require(label == (row["vcpus"], row["cpu"], row["sev_features"]), f"digest {label} is not in its place")
-        found = launch(record, profile, before, vcpus, number(cpu["signature"], 32), number(features, 64))
+        found = launch(record, profile, before, vcpus, number(cpu["signature"]), number(features))
         yield "%d vCPUs, %s, SEV_FEATURES %s" % label, row["digest"], found.hex()
 
 
-def number(text, bits):
-    value = int(text, 16)
-    require(text == hex(value) and 0 <= value < 2**bits, f"{text!r} is not a number of {bits} bits")
-    return value
+def number(text, form=HEX64):
+    require(misfit(text, form, "here") is None, f"{text!r} is not a number as a record has them")
+    return int(text, 16)
 
 
 def require(condition, otherwise):
     if not condition:
         raise ValueError(otherwise)
-
-
-def unique(pairs):
-    require(len(dict(pairs)) == len(pairs), "a key is given twice")
-    return dict(pairs)
 
 
 def only(values, what, parser):
@@ -161,8 +226,8 @@ def main():
     parser.add_argument("--features", help="SEV_FEATURES, such as 0x1")
     options = parser.parse_args()
     try:
-        with open(options.record, encoding="utf-8") as file:
-            record = json.load(file, object_pairs_hook=unique)
+        with open(options.record, "rb") as file:
+            record = read(file.read().decode())
         results = list(check(record))
         if options.firmware:
             with open(options.firmware, "rb") as file:
@@ -179,7 +244,7 @@ def main():
             features = options.features or only(record["sev_features"], "--features", parser)
             profile = PROFILES[record["profile"]]
             before = before_vcpus(record, profile)
-            print(launch(record, profile, before, options.vcpus, number(cpu, 32), number(features, 64)).hex())
+            print(launch(record, profile, before, options.vcpus, number(cpu, HEX32), number(features)).hex())
         for what, _, _ in differs:
             print(f"error: the digest differs: {what}", file=sys.stderr)
         return 10 if differs else 0

@@ -4,7 +4,10 @@
 
 mod support;
 
-use support::place::Place;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+
+use support::place::{Place, Ran};
 
 #[test]
 fn every_command_has_help_with_an_example() {
@@ -52,19 +55,34 @@ fn version_is_an_answer() {
     assert!(ran.stdout.starts_with("counterfoil "), "{}", ran.stdout);
 }
 
+/// JSON is text, and a path need not be.
+#[test]
+fn a_lock_at_a_path_that_is_not_text() {
+    let place = Place::new();
+    let directory = place.root().join(OsStr::from_bytes(b"bad\xff"));
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::write(directory.join("image.yaml"), MANIFEST).unwrap();
+    for name in ["f", "k", "c", "p"] {
+        std::fs::write(directory.join(name), name).unwrap();
+    }
+    let mut command = place.command(&["lock", "--format", "json"]);
+    let ran = Ran::of(&command.arg(directory.join("image.yaml")).output().unwrap());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stdout.contains("bad\u{fffd}/image.lock.yaml"), "{}", ran.stdout);
+}
+
+const MANIFEST: &str = "version: 1\nname: image\ninputs: {f: {file: f}, k: {file: k}, c: {file: c}, p: {file: p}}\n\
+     firmware: {from: f}\nkernel: {from: k, config: c}\ncmdline: quiet\n\
+     files: [{path: /p, from: p, mode: \"0755\"}]\ninit: {exec: [/p]}\n\
+     launch: {profile: qemu, vcpus: [1], cpus: [EPYC-v4]}\n";
+
 /// A lock names its manifest by this digest. A field added to the manifest must not change it for
 /// manifests that do not use the field, or every lock in the world is of another manifest: such a
 /// field is left out of the canonical text where it has its default.
 #[test]
 fn a_manifest_keeps_its_digest() {
     let place = Place::new();
-    place.write(
-        "image.yaml",
-        "version: 1\nname: image\ninputs: {f: {file: f}, k: {file: k}, c: {file: c}, p: {file: p}}\n\
-         firmware: {from: f}\nkernel: {from: k, config: c}\ncmdline: quiet\n\
-         files: [{path: /p, from: p, mode: \"0755\"}]\ninit: {exec: [/p]}\n\
-         launch: {profile: qemu, vcpus: [1], cpus: [EPYC-v4]}\n",
-    );
+    place.write("image.yaml", MANIFEST);
     for name in ["f", "k", "c", "p"] {
         place.write(name, name);
     }

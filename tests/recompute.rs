@@ -20,7 +20,7 @@ use counterfoil::launch::features::Policy;
 use counterfoil::launch::firmware::{HashTableArea, Section, SectionKind};
 use counterfoil::launch::guid::Guid;
 use counterfoil::launch::profile::PROFILES;
-use counterfoil::launch::record::{Address, Blob, Boot, FirmwareRecord, Inputs};
+use counterfoil::launch::record::{Address, Blob, Boot, FirmwareRecord, Inputs, RecordError};
 use counterfoil::launch::{Cpu, Profile, Record, Set, SevFeatures, Signature};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
@@ -38,12 +38,26 @@ sys.path.insert(0, sys.argv[1])
 import recompute as r
 for line in sys.stdin:
     asked = json.loads(line)
-    record = json.loads(asked['record'], object_pairs_hook=r.unique)
+    record = r.read(asked['record'])
     found = [found for _, _, found in r.check(record)]
     profile = r.PROFILES[record['profile']]
     before = r.before_vcpus(record, profile)
     one = r.launch(record, profile, before, asked['vcpus'], asked['signature'], asked['features'])
     print(json.dumps([found, one.hex(), r.image_digest(bytes.fromhex(asked['image'])).hex()]))
+";
+
+/// The script as it is called, on many records in one process: an exit code for each.
+const CALLER: &str = "
+import contextlib, io, sys
+sys.dont_write_bytecode = True
+directory, count = sys.argv[1:]
+sys.path.insert(0, directory)
+import recompute as r
+for index in range(int(count)):
+    sys.argv = ['recompute.py', str(index)]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        code = r.main()
+    print(code)
 ";
 
 #[test]
@@ -103,8 +117,7 @@ fn the_script_answers_by_its_exit_code() {
     }
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("launch.json");
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/launch/record.json");
-    let text = fs::read_to_string(golden).unwrap();
+    let text = golden();
     let record: Value = serde_json::from_str(&text).unwrap();
     let digest = record["digests"][0]["digest"].as_str().unwrap().to_owned();
     let changed = |from: &str, to: &str| {
@@ -133,26 +146,187 @@ fn the_script_answers_by_its_exit_code() {
         let (code, stdout) = run(&path, &["--vcpus", "1", "--cpu-signature", "0xa00f11"]);
         assert_eq!((code, stdout.as_str()), (10, ""));
     }
-    for malformed in [
-        String::new(),
-        "[]".to_owned(),
-        "[".repeat(100_000),
-        changed("\"version\": 1,", "\"version\": 2,"),
-        changed("\"version\": 1,", "\"version\": 1, \"version\": 1,"),
-        changed("launch/1", "launch/2"),
-        changed("\"profile\": \"qemu\"", "\"profile\": \"bochs\""),
-        changed("\"secrets\"", "\"tdx-mem\""),
-        changed("\"gpa\": \"0x80a000\"", "\"gpa\": \"0x80a001\""),
-        changed("\"gpa\": \"0x810c00\"", "\"gpa\": \"0x811c00\""),
-        changed("\"reset_eip\": \"0x80b004\"", "\"reset_eip\": null"),
-        changed("\"vcpus\": 2,", "\"vcpus\": 3,"),
-        changed("\"0x1\"", "\"1\""),
-    ] {
-        fs::write(&path, &malformed).unwrap();
-        let (code, stdout) = run(&path, &[]);
-        assert!(code == 30 && stdout.is_empty(), "{code}: {stdout}: {malformed:.200}");
-    }
+    fs::write(&path, changed("\"version\": 1,", "\"version\": 2,")).unwrap();
+    assert_eq!(run(&path, &[]), (30, String::new()));
     assert_eq!(run(&directory.path().join("absent"), &[]).0, 1);
+}
+
+/// Changes to the golden record, and the exit code of both implementations. A digest that is wrong
+/// besides is not what they must say of it.
+const CHANGES: &[(i32, &[(&str, &str)])] = &[
+    (0, &[]),
+    (0, &[("counterfoil 0.0.0", "another 1")]),
+    (0, &[("\"state\": \"not-read\"", REFUSED)]),
+    (10, &[("console=ttyS0", "console=ttyS1")]),
+    (10, &[("\"0x80b004\"", "\"0x80b005\"")]),
+    (10, &[("\"kind\": \"svsm-caa\"", "\"kind\": \"sec-mem\""), ("\"0x80f000\"", "\"0x90f000\"")]),
+    // Another version, or other rules.
+    (30, &[("\"version\": 1,", "\"version\": 2,")]),
+    (30, &[("\"version\": 1,", "\"version\": 1.0,")]),
+    (30, &[("\"version\": 1,", "\"version\": true,")]),
+    (30, &[("\"version\": 1,", "\"version\": \"1\",")]),
+    (30, &[("launch/1", "launch/2")]),
+    (30, &[("    \"launch\": \"launch/1\"", "    \"other\": \"launch/1\"")]),
+    (30, &[("\"cpio\": \"cpio/1\"", "\"cpio\": 1")]),
+    (30, &[("\"cpio\": \"cpio/1\"", "\"zip\": \"zip/1\"")]),
+    (30, &[("\"profile\": \"qemu\"", "\"profile\": \"bochs\"")]),
+    (30, &[("\"profile\": \"qemu\"", "\"profile\": null")]),
+    // Where the other vCPUs start.
+    (30, &[("\"0x80b004\"", "null")]),
+    (30, &[("\"0x80b004\"", "\"0x0\"")]),
+    (30, &[("\"0x80b004\"", "\"0x080b004\"")]),
+    (30, &[("\"0x80b004\"", "\"0x80B004\"")]),
+    (30, &[("\"0x80b004\"", "\"0x10080b004\"")]),
+    (30, &[("\"0x80b004\"", "8433668")]),
+    // The image and its sections.
+    (30, &[("\"size\": 65536", "\"size\": 0")]),
+    (30, &[("\"size\": 65536", "\"size\": 3")]),
+    (30, &[("\"size\": 65536", "\"size\": 4097")]),
+    (30, &[("\"size\": 65536", "\"size\": 4294967296")]),
+    (30, &[("\"size\": 65536", "\"size\": 65536.0")]),
+    (30, &[("\"size\": 65536", "\"size\": 4290772992")]),
+    (30, &[("\"secrets\"", "\"tdx-mem\"")]),
+    (30, &[("\"svsm-caa\"", "\"secrets\"")]),
+    (30, &[("\"svsm-caa\"", "\"cpuid\"")]),
+    (30, &[("\"svsm-caa\"", "\"kernel-hashes\"")]),
+    (30, &[("\"kernel-hashes\"", "\"sec-mem\"")]),
+    (
+        30,
+        &[
+            ("\"secrets\"", "\"sec-mem\""),
+            (LAST, "\"kind\": \"secrets\",\n        \"gpa\": \"0x811000\""),
+        ],
+    ),
+    (30, &[("\"0x80a000\"", "\"0x80a001\"")]),
+    (30, &[("\"0x80a000\"", "\"0x808000\"")]),
+    (30, &[("\"0x811000\"", "\"0xfffe0000\"")]),
+    (30, &[("\"0x811000\"", "\"0xffff0000\"")]),
+    (30, &[("\"0x811000\"", "\"0xfffff000\"")]),
+    (30, &[("\"0x9000\"", "\"0x0\"")]),
+    (30, &[("\"0x9000\"", "\"0x9001\"")]),
+    (30, &[("\"0x9000\"", "\"0xb000\"")]),
+    // The hash table.
+    (30, &[("\"0x810c00\"", "\"0x811c00\"")]),
+    (30, &[("\"0x810c00\"", "\"0x810f51\"")]),
+    (30, &[("\"0x810c00\"", "\"0x0\"")]),
+    (30, &[("\"0x400\"", "\"0xaf\"")]),
+    (30, &[("{\n      \"gpa\": \"0x810c00\",\n      \"size\": \"0x400\"\n    }", "null")]),
+    // What is booted.
+    (30, &[("console=ttyS0", "console=ttyS0\\u0000")]),
+    (30, &[("console=ttyS0", "console=ttyS0\\ud800")]),
+    (30, &[("\u{e9}", "\\u00e9")]),
+    (30, &[("\"6923dd", "\"23dd"), ("\"09e6c0", "\"0009e6c0")]),
+    (30, &[("\"6923dd", "\"6923DD")]),
+    (30, &[("\"size\": 6\n", "\"size\": -6\n")]),
+    (30, &[("\"size\": 6\n", "\"size\": 18446744073709551616\n")]),
+    (30, &[("\"size\": 6\n", "\"size\": 6e0\n")]),
+    (30, &[("\"size\": 6\n", "\"size\": NaN\n")]),
+    // The launches.
+    (30, &[("[\n    1,\n    2,", "[\n    1,\n    1,\n    2,")]),
+    (30, &[("[\n    1,\n    2,", "[\n    2,\n    1,")]),
+    (30, &[("[\n    1,\n    2,", "[\n    0,\n    2,")]),
+    (30, &[("[\n    1,\n    2,", "[\n    1.0,\n    2,")]),
+    (30, &[("[\n    1,\n    2,", "[\n    true,\n    2,")]),
+    (30, &[("    2,\n    4\n", "    2,\n    4097\n")]),
+    (30, &[("[\n    1,\n    2,\n    4\n  ]", "[]")]),
+    (30, &[("\"vcpus\": 2,", "\"vcpus\": 3,")]),
+    (30, &[("\"signature\": \"0xa00f11\"", "\"signature\": \"0xa00f12\"")]),
+    (30, &[("\"model\": \"EPYC-Milan\"", "\"model\": \"EPYC-Milan-v5\"")]),
+    (30, &[("\"model\": \"EPYC-Milan\"", "\"model\": \"\"")]),
+    (30, &[("\"model\": \"EPYC-Milan\"", "\"model\": null")]),
+    (
+        30,
+        &[(
+            "\"model\": null,\n      \"signature\": \"0xa10f10\"",
+            "\"model\": \"EPYC-Milan\",\n      \"signature\": \"0xa00f11\"",
+        )],
+    ),
+    (30, &[("[\n    \"0x1\"\n  ]", "[]")]),
+    (30, &[("[\n    \"0x1\"\n  ]", "[\n    \"0x1\",\n    \"0x1\"\n  ]")]),
+    (30, &[("[\n    \"0x1\"\n  ]", "[\n    \"1\"\n  ]")]),
+    (30, &[("\"policy\": \"0x30000\"", "\"policy\": \"0x10000000000030000\"")]),
+    // What goes into no digest.
+    (30, &[("\"committed\"", "\"secret\"")]),
+    (30, &[("\"what\": \"cpuid\",\n", "\"what\": 1,\n")]),
+    (30, &[("\"offset\": 76", "\"offset\": -1")]),
+    (30, &[("806040ca", "806040CA")]),
+    (30, &[("\"state\": \"not-read\"", "\"state\": \"run\"")]),
+    // Another spelling.
+    (30, &[("\"version\": 1,", "\"version\": 1,\n  \"version\": 1,")]),
+    (30, &[("\"version\": 1,", "\"version\":  1,")]),
+    (30, &[("\"version\": 1,", "\"version\": 1,\r")]),
+    (30, &[("{\n  \"version\"", "\u{feff}{\n  \"version\"")]),
+    (30, &[("{\n  \"version\"", "{\n  \"extra\": 1,\n  \"version\"")]),
+    (30, &[("    \"sha256\": \"4ec9", "    \"extra\": null,\n    \"sha256\": \"4ec9")]),
+    (30, &[("  \"policy\": \"0x30000\",\n", "")]),
+    (
+        30,
+        &[(
+            "\"gpa\": \"0x810c00\",\n      \"size\": \"0x400\"",
+            "\"size\": \"0x400\",\n      \"gpa\": \"0x810c00\"",
+        )],
+    ),
+    (30, &[("  ]\n}\n", "  ]\n}")]),
+];
+
+/// The last section of the golden record that is no hash page.
+const LAST: &str = "\"kind\": \"sec-mem\",\n        \"gpa\": \"0x811000\"";
+
+/// Another finding, which no digest covers.
+const REFUSED: &str = "\"state\": \"refused\",
+        \"by\": {
+          \"module\": \"806040ca-dad9-4978-a3b4-2d2ab0c8a48f\",
+          \"name\": null,
+          \"sha256\": \"5ac246034e863f188e32d0bd4de152e050d207a62e41a297f75387b4656e6cc8\",
+          \"offset\": 18446744073709551615
+        }";
+
+#[test]
+fn both_say_the_same_of_changed_records() {
+    if !has_python() {
+        return;
+    }
+    let mut cases: Vec<(i32, Vec<u8>)> = Vec::new();
+    for (code, changes) in CHANGES {
+        let changed = changes.iter().fold(golden(), |text, (from, to)| {
+            assert!(text.contains(from), "{from}");
+            text.replacen(from, to, 1)
+        });
+        cases.push((*code, changed.into_bytes()));
+    }
+    let deep = "[".repeat(100_000);
+    let others: [&[u8]; 6] = [b"", b"[]", b"null\n", b"1\n", b"\"\xff\"\n", deep.as_bytes()];
+    cases.extend(others.map(|bytes| (30, bytes.to_vec())));
+
+    let directory = tempfile::tempdir().unwrap();
+    for (index, (_, bytes)) in cases.iter().enumerate() {
+        fs::write(directory.path().join(index.to_string()), bytes).unwrap();
+    }
+    let output = Command::new("python3")
+        .args(["-c", CALLER])
+        .arg(script().parent().unwrap())
+        .arg(cases.len().to_string())
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let found = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(found.lines().count(), cases.len());
+    for (index, ((code, bytes), found)) in cases.iter().zip(found.lines()).enumerate() {
+        let ours = Record::from_json(bytes);
+        let expected = match &ours {
+            Ok(_) => 0,
+            Err(RecordError::Digest { .. }) => 10,
+            Err(_) => 30,
+        };
+        let what = CHANGES.get(index);
+        assert_eq!((expected, found), (*code, code.to_string().as_str()), "{what:?}: {ours:?}");
+    }
+}
+
+fn golden() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/launch/record.json");
+    fs::read_to_string(path).unwrap()
 }
 
 fn run(record: &Path, arguments: &[&str]) -> (i32, String) {

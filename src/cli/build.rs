@@ -87,7 +87,7 @@ impl Build {
         };
         if ui.is_json() {
             return ui.json(&serde_json::json!({
-                "release": target,
+                "release": target.display().to_string(),
                 "digests": record.digests,
                 "named-blobs": record.firmware.direct_boot.as_ref().map(|found| &found.named_blobs),
                 "checked": checked,

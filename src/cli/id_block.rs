@@ -78,7 +78,7 @@ struct Contents {
     #[arg(long, value_name = "BITS", value_parser = number::<u64>)]
     policy: Option<u64>,
     /// The security version of the guest (GUEST_SVN); 0 by default.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::<u32>)]
     svn: Option<u32>,
     /// FAMILY_ID, as 32 hex digits; zeros by default.
     #[arg(long, value_name = "HEX", value_parser = id)]
@@ -150,8 +150,10 @@ impl IdBlock {
         })?;
         if let Some(launches) = &launches {
             launches.contain(&block.launch_digest)?;
+            launches.warn_about(ui);
         }
         self.contents.compare(&block, launches.as_ref().and_then(source::Launches::policy))?;
+        check_policy(block.policy, ui)?;
         Shown { block: &block, auth: Some(&auth), launch: None, files: &paths }.print(ui)?;
         ui.done(match launches {
             Some(_) => "the signatures hold, and the ID block is for what was given",
@@ -183,14 +185,7 @@ impl Contents {
                 policy
             }
         };
-        // Bit 17 is reserved and must be one (SNP ABI, section 4.3).
-        if policy.0 & 1 << 17 == 0 {
-            let message = format!("policy {policy} lacks bit 17, without which no guest starts");
-            return Err(Error::new(Kind::Rejected, message).hint("QEMU's default is 0x30000"));
-        }
-        if policy.debug() {
-            ui.warn("policy allows DEBUG: the host may read and change all memory of the guest");
-        }
+        check_policy(policy, ui)?;
         Ok(policy)
     }
 
@@ -210,6 +205,24 @@ impl Contents {
         differs("FAMILY_ID", block.family_id.to_string(), text(self.family_id))?;
         differs("IMAGE_ID", block.image_id.to_string(), text(self.image_id))
     }
+}
+
+/// Refuses what no guest starts with, and says what gives the guest away.
+fn check_policy(policy: Policy, ui: &Ui) -> Result<()> {
+    policy.check().map_err(|error| {
+        let message = "no guest starts with this ID block";
+        Error::caused(Kind::Rejected, message, error).hint("QEMU's default policy is 0x30000")
+    })?;
+    if policy.debug() {
+        ui.warn("policy allows DEBUG: the host may read and change all memory of the guest");
+    }
+    if policy.migrate_ma() {
+        ui.warn(
+            "policy allows MIGRATE_MA: a migration agent that the host binds to the guest may have \
+             all memory of the guest",
+        );
+    }
+    Ok(())
 }
 
 fn id(text: &str) -> Result<Id, String> {

@@ -91,7 +91,10 @@ impl Lock {
             None => Vec::new(),
         };
         if ui.is_json() {
-            return ui.json(&serde_json::json!({ "lock": path, "changes": changes }));
+            return ui.json(&serde_json::json!({
+                "lock": path.display().to_string(),
+                "changes": changes,
+            }));
         }
         if old.is_some() {
             ui.answer(&table(ui, &changes))?;

@@ -18,6 +18,25 @@ pub struct SevFeatures(#[serde(with = "hex")] pub u64);
 #[serde(transparent)]
 pub struct Policy(#[serde(with = "hex")] pub u64);
 
+/// A policy that no guest starts with.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum PolicyError {
+    /// The bit that must be one.
+    #[error("policy {policy} lacks bit 17, without which no guest starts: expected it to be one")]
+    Missing {
+        /// The policy.
+        policy: Policy,
+    },
+    /// Bits that must be zero.
+    #[error("policy {policy} has reserved bits: {bits}: expected 26 to 63 to be zero")]
+    Reserved {
+        /// The policy.
+        policy: Policy,
+        /// Which of them are set.
+        bits: String,
+    },
+}
+
 impl SevFeatures {
     /// What QEMU on current KVM sets: SNP, and nothing else.
     pub const SNP: Self = Self(1);
@@ -37,6 +56,24 @@ impl Policy {
         self.0 & 1 << 19 != 0
     }
 
+    /// The host may let a migration agent take the guest's memory elsewhere.
+    pub fn migrate_ma(self) -> bool {
+        self.0 & 1 << 18 != 0
+    }
+
+    /// Checks the bits that have only one value, without which no guest starts (SNP ABI, table
+    /// "Guest Policy Structure"): 17 is one, 26 to 63 are zero.
+    pub fn check(self) -> Result<(), PolicyError> {
+        let reserved = Self(self.0 & RESERVED);
+        if self.0 & 1 << 17 == 0 {
+            return Err(PolicyError::Missing { policy: self });
+        }
+        match reserved.0 {
+            0 => Ok(()),
+            _ => Err(PolicyError::Reserved { policy: self, bits: reserved.names().join(", ") }),
+        }
+    }
+
     /// The bits above the ABI version that are set, by name, lowest first.
     pub fn names(self) -> Vec<String> {
         names(self.0 & !0xffff, POLICY)
@@ -54,6 +91,9 @@ impl fmt::Display for Policy {
         write!(f, "{:#x}", self.0)
     }
 }
+
+/// Bits 26 to 63 of a policy.
+const RESERVED: u64 = !0 << 26;
 
 fn names(value: u64, table: &[(u32, &str)]) -> Vec<String> {
     let name = |bit: u32| match table.iter().find(|(known, _)| *known == bit) {

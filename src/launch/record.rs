@@ -306,7 +306,9 @@ impl Record {
             found.ok_or(RecordError::NotExamined)?.require_verifier()?;
         }
         let cmdline = self.boot.as_ref().map_or("", |boot| &boot.cmdline);
-        let unbound = |volume: &&Volume| !cmdline.contains(&volume.root_hash.to_string());
+        // A whole word: the guest would not take the hash out of a longer one.
+        let words: Vec<&str> = cmdline.split(|it: char| !it.is_alphanumeric()).collect();
+        let unbound = |volume: &&Volume| !words.contains(&volume.root_hash.to_string().as_str());
         if let Some(volume) = self.volumes.iter().find(unbound) {
             return Err(RecordError::Unbound { name: volume.name.clone() });
         }

@@ -1,18 +1,22 @@
 //! `counterfoil id-block`: every way to sign, and every wrong use with its exit code.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use counterfoil::launch::id_block::PublicKey;
+use counterfoil::launch::features::Policy;
+use counterfoil::launch::id_block::{IdAuth, IdBlock, PublicKey, Signer};
 use p384::elliptic_curve::sec1::ToEncodedPoint as _;
 use p384::pkcs8::{EncodePrivateKey as _, EncodePublicKey as _, LineEnding};
 use serde_json::Value;
 
-use crate::support::place::Place;
+use crate::support::place::{Place, Ran};
 use crate::{
-    AUTHOR_KEY, EC, ID_KEY, ORDER, P256, P384, block, der, keyless, pkcs8, private, sec1, secret,
-    signed, unhex,
+    AUTHOR_KEY, EC, ID_KEY, ORDER, P256, P384, block, der, keyless, pkcs8, private, sec1,
+    sec1_spelled_out, secret, signed, unhex,
 };
 
 /// A place with keys, and a launch record of 2 vCPU counts.
@@ -84,6 +88,7 @@ fn without_a_key() {
     let ran = place.succeeds(&words(&format!("id-block {DIGEST} {IDS} --keyless")));
     assert!(ran.stdout.contains("keyless") && ran.stdout.contains("author-key-enabled=off"));
     assert!(ran.stderr.contains("policy 0x30000, which is QEMU's default"), "{}", ran.stderr);
+    place.succeeds(&words(&format!("id-block --verify . {}", IDS.replace("--svn 2", "--svn 0x2"))));
     // Firmware that wants an author key can have one.
     let said = json(&place, &format!("{DIGEST} --keyless --author-key author.pem --output more"));
     assert_eq!((&said["signed"], &said["author_key_enabled"]), (&"keyless".into(), &true.into()));
@@ -181,7 +186,8 @@ fn with_a_key_elsewhere() {
 fn wrong_keys() {
     let place = place();
     let bare = sec1(None, &unhex::<48>(ID_KEY));
-    let cases: [(&str, String, i32, &str); 7] = [
+    let cases: [(&str, String, i32, &str); 8] = [
+        ("spelled.pem", sec1_spelled_out(&unhex(ID_KEY)), 10, "on a curve without a name"),
         ("p256.pem", pkcs8(EC, Some(P256), b"key"), 10, "key is ECDSA on P-256"),
         ("rsa.pem", pkcs8("1.2.840.113549.1.1.1", None, b"key"), 10, "key is RSA"),
         ("sealed.pem", bare.replace("EC PRIVATE", "ENCRYPTED PRIVATE"), 20, "encrypted"),
@@ -211,6 +217,7 @@ fn wrong_words() {
         (&format!("{DIGEST} --vcpus 2"), "cannot be used with"),
         (&format!("{DIGEST} --family-id llama"), "32 hex digits"),
         (&format!("{DIGEST} --svn 4294967296"), "--svn"),
+        (&format!("{DIGEST} --svn 0x100000000"), "--svn"),
         (&format!("{DIGEST} --policy debug"), "--policy"),
         ("--verify . --keyless", "cannot be used with"),
         ("--verify . --vcpus 2", "expected one"),
@@ -232,6 +239,15 @@ fn other_files_are_left_alone() {
     place.refuses(&words(&format!("{line} --svn 1")), 2, &["id-key.bin"]);
     assert!(!place.path("id-block.bin").exists());
     assert_eq!(fs::read(place.path("id-auth.bin")).unwrap(), before);
+    // A link is in the way wherever it leads, unless it leads to the same.
+    fs::create_dir(place.path("dl")).unwrap();
+    symlink("nowhere", place.path("dl/id-auth.bin")).unwrap();
+    let linked = format!("{line} --output dl");
+    place.refuses(&words(&linked), 2, &["dl/id-auth.bin", "is there and is another"]);
+    assert_eq!(fs::read_dir(place.path("dl")).unwrap().count(), 1);
+    fs::remove_file(place.path("dl/id-auth.bin")).unwrap();
+    symlink("../id-auth.bin", place.path("dl/id-auth.bin")).unwrap();
+    place.succeeds(&words(&linked));
 }
 
 #[test]
@@ -263,6 +279,88 @@ fn damaged_files_are_not_verified() {
     }
     place.succeeds(&["id-block", "--verify", "v"]);
     place.refuses(&["id-block", "--verify", "w"], 1, &["id-block.bin"]);
+}
+
+/// Making and checking say the same of a policy.
+#[test]
+fn policies() {
+    let place = place();
+    let made = |policy: &str| format!("id-block {DIGEST} --keyless --policy {policy} --output e");
+    for (policy, said) in [
+        ("0x10000", "lacks bit 17"),
+        ("0x0", "lacks bit 17"),
+        ("0x4030000", "has reserved bits: bit 26:"),
+        ("0x8000000004030000", "has reserved bits: bit 26, bit 63:"),
+        ("0xffffffffffffffff", "has reserved bits: bit 26, bit 27,"),
+    ] {
+        place.refuses(&words(&made(policy)), 10, &[said, policy, "hint: "]);
+        assert!(!place.path("e").exists());
+        // Another program may have signed it.
+        let policy = number(policy);
+        let block = IdBlock { policy: Policy(policy), ..block() };
+        place.write("v/id-block.bin", block.bytes());
+        place.write("v/id-auth.bin", IdAuth::new(&block, &Signer::Keyless, None).unwrap().bytes());
+        place.refuses(&words("id-block --verify v"), 10, &[said, "hint: "]);
+    }
+    for (policy, warnings) in [
+        ("0x3f7ffff", vec!["MIGRATE_MA"]),
+        ("0xb0000", vec!["DEBUG"]),
+        ("0xf0000", vec!["DEBUG", "MIGRATE_MA"]),
+        ("0x30000", vec![]),
+    ] {
+        let directory = format!("w/{policy}");
+        let make = format!("id-block {DIGEST} --keyless --policy {policy} --output {directory}");
+        for line in [make, format!("id-block --verify {directory}")] {
+            let ran = place.succeeds(&words(&line));
+            let said = ran.stderr.lines().filter(|line| line.contains("warning: policy allows"));
+            let said: Vec<&str> = said.collect();
+            assert_eq!(said.len(), warnings.len(), "{line}: {}", ran.stderr);
+            for (said, warning) in said.iter().zip(&warnings) {
+                assert!(said.contains(warning), "{said}");
+            }
+        }
+    }
+}
+
+fn number(hex: &str) -> u64 {
+    u64::from_str_radix(&hex[2..], 16).unwrap()
+}
+
+/// A record whose firmware runs what the host names, without a launch that would have to be made.
+#[test]
+fn a_hole_in_the_firmware_is_said() {
+    let place = place();
+    let evidence = r#"{
+          "module": "806040ca-dad9-4978-a3b4-2d2ab0c8a48f",
+          "name": null,
+          "sha256": "5ac246034e863f188e32d0bd4de152e050d207a62e41a297f75387b4656e6cc8",
+          "offset": 76
+        }"#;
+    let run = format!(
+        "\"state\": \"run\",\n        \"read_by\": {evidence},\n        \"started_by\": {evidence}"
+    );
+    let record = place.read("launch.json").replace("\"state\": \"not-read\"", &run);
+    place.write("launch.json", record);
+    for line in [&format!("{ONE} --keyless"), "--record launch.json --verify ."] {
+        let ran = place.succeeds(&words(&format!("id-block {line}")));
+        assert!(ran.stderr.contains("warning: the firmware has a hole"), "{line}: {}", ran.stderr);
+    }
+}
+
+/// JSON is text, and a path need not be.
+#[test]
+fn paths_that_are_not_text() {
+    let place = place();
+    let directory = OsStr::from_bytes(b"bad\xff\"dir");
+    let digest = words(DIGEST);
+    for (rest, option) in [(&["--keyless"][..], "--output"), (&[], "--verify")] {
+        let mut command = place.command(&["id-block", "--format", "json"]);
+        let output = command.args(&digest).args(rest).arg(option).arg(directory).output().unwrap();
+        let ran = Ran::of(&output);
+        assert_eq!(ran.code, 0, "{option}: {}", ran.stderr);
+        let said: Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!(said["files"][0], "bad\u{fffd}\"dir/id-block.bin");
+    }
 }
 
 /// What openssl signs is taken, and what is made here, with and without a key, openssl verifies.

@@ -365,6 +365,19 @@ fn sec1(curve: Option<&str>, key: &[u8]) -> String {
     pem::encode_string("EC PRIVATE KEY", LineEnding::LF, &key.to_der().unwrap()).unwrap()
 }
 
+/// A private key whose curve is spelled out in SEC 1, as `openssl ecparam -param_enc explicit` has it:
+/// here with no more of the curve than its version.
+pub(crate) fn sec1_spelled_out(number: &[u8; 48]) -> String {
+    let parameters = [0xa0, 5, 0x30, 3, 2, 1, 1];
+    let body = [&[2, 1, 1, 4, 48], &number[..], &parameters].concat();
+    let der = [&[0x30, body.len() as u8], body.as_slice()].concat();
+    pem::encode_string("EC PRIVATE KEY", LineEnding::LF, &der).unwrap()
+}
+
+fn der_of(text: &str) -> Vec<u8> {
+    pem::decode_vec(text.as_bytes()).unwrap().1
+}
+
 #[test]
 fn private_keys() {
     let read = |pem: &str| PrivateKey::from_pem(pem.as_bytes().to_vec());
@@ -397,6 +410,11 @@ fn private_keys() {
         "ECDSA on brainpoolP384r1"
     );
     assert_eq!(algorithm(&sec1(None, &[1; 32])), "a number of 32 bytes");
+    assert_eq!(algorithm(&sec1_spelled_out(&number)), "on a curve without a name");
+    assert_eq!(
+        algorithm(&pkcs8(EC, Some(P384), &der_of(&sec1_spelled_out(&number)))),
+        "on a curve without a name"
+    );
     for number in [[0; 48], unhex(ORDER)] {
         assert_eq!(read(&sec1(Some(P384), &number)).unwrap_err(), KeyError::Numbers);
     }

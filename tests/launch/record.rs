@@ -138,6 +138,12 @@ fn only_one_spelling() {
         of("0xa10f10", "0xA10f10")
             || matches!(changed("0xa10f10", "0xA10f10"), RecordError::Json(_))
     );
+    // Values that say the same as others.
+    assert!(of("[\n    1,\n    2,", "[\n    2,\n    1,"), "another order");
+    assert!(of("\"reset_eip\": \"0x80b004\"", "\"reset_eip\": \"0x0\""), "zero is none");
+    assert!(of("\"gpa\": \"0x810c00\"", "\"gpa\": \"0x0\""), "zero is none");
+    let said = changed("\n}\n", "\n}").to_string();
+    assert!(said.contains("`build` wrote") && said.contains("get the record again"), "{said}");
     for (from, to) in [
         ("\"0x30000\"", "\"0x030000\""),
         ("\"0x30000\"", "\"+0x30000\""),
@@ -194,6 +200,29 @@ fn claims() {
     unbound.volumes[0].root_hash = Sha256::of("another root");
     let error = Record::new(unbound).unwrap_err();
     assert!(matches!(error, RecordError::Unbound { .. }), "{error}");
+    // The hash inside a longer word is not the hash: no guest takes it out of there.
+    let root = Sha256::of("root").to_string();
+    for (cmdline, binds) in [
+        (format!("model={root}"), true),
+        (root.clone(), true),
+        (format!("a=\"{root}\",b"), true),
+        (format!("0{root} model={root}"), true),
+        (format!("zz{root}ff"), false),
+        (format!("model=0{root}"), false),
+        (format!("model={root}0"), false),
+        (format!("{root}\u{e9}"), false),
+        (root[1..].to_owned(), false),
+    ] {
+        let mut inputs = inputs(&image().bytes());
+        inputs.boot.as_mut().unwrap().cmdline = cmdline.clone();
+        match Record::new(inputs) {
+            Ok(_) => assert!(binds, "{cmdline}"),
+            Err(error) => {
+                assert!(matches!(error, RecordError::Unbound { .. }), "{error}");
+                assert!(!binds, "{cmdline}");
+            }
+        }
+    }
     let error = changed("\"acpi-tables\"", "\"nothing\"");
     assert!(matches!(error, RecordError::Unlisted { .. }), "{error}");
 }

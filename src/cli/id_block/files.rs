@@ -39,23 +39,41 @@ pub(super) fn write(
             Ok(found) if found == *bytes => {}
             Ok(_) => return Err(taken(path)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                staged.push((path, stage(directory, path, bytes)?));
+                // A link that leads nowhere has nothing to read, and is in the way.
+                if fs::symlink_metadata(path).is_ok() {
+                    return Err(taken(path));
+                }
+                staged.push((path.as_path(), stage(directory, path, bytes)?));
             }
             Err(error) => return Err(error).context(Kind::Environment, || reading(path)),
         }
     }
-    for (path, file) in staged {
-        file.persist_noclobber(path).map_err(|error| match error.error.kind() {
-            io::ErrorKind::AlreadyExists => taken(path),
-            _ => Error::caused(Kind::Environment, writing(path), error.error),
-        })?;
-    }
+    place(staged)?;
     Ok(files.into_iter().map(|(path, _)| path).collect())
 }
 
 /// Reads a small file.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).context(Kind::Environment, || reading(path))
+}
+
+/// Puts all files where they belong, or none.
+fn place(staged: Vec<(&Path, NamedTempFile)>) -> Result<()> {
+    let mut placed = Vec::new();
+    for (path, file) in staged {
+        match file.persist_noclobber(path) {
+            Ok(_) => placed.push(path),
+            Err(failure) => {
+                // They are ours, and the first error is the one to tell.
+                placed.iter().for_each(|path| drop(fs::remove_file(path)));
+                return Err(match failure.error.kind() {
+                    io::ErrorKind::AlreadyExists => taken(path),
+                    _ => Error::caused(Kind::Environment, writing(path), failure.error),
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn stage(directory: &Path, path: &Path, bytes: &[u8]) -> Result<NamedTempFile> {
@@ -80,4 +98,24 @@ fn reading(path: &Path) -> String {
 
 fn writing(path: &Path) -> String {
     format!("failed writing `{}`", path.display())
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test may fail")]
+mod tests {
+    use super::*;
+
+    /// Somebody else may put a file there between the look and the write.
+    #[test]
+    fn a_late_failure_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let [first, second] = ["first", "second"].map(|name| directory.path().join(name));
+        let staged = [&first, &second]
+            .map(|path| (path.as_path(), stage(directory.path(), path, b"ours").unwrap()));
+        fs::write(&second, "theirs").unwrap();
+        let error = place(staged.into()).unwrap_err();
+        assert!(error.to_string().contains("is there and is another one"), "{error}");
+        assert_eq!(fs::read(&second).unwrap(), b"theirs");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
 }

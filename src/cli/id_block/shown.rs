@@ -81,7 +81,7 @@ impl Shown<'_> {
             "qemu": auth.as_ref().and_then(|auth| self.qemu(&block, auth)),
             "id_block": block,
             "id_auth": auth,
-            "files": self.files,
+            "files": self.files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
         })
     }
 

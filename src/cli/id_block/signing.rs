@@ -65,21 +65,28 @@ impl Signing {
 
 impl Signers {
     pub(super) fn sign(&self, block: &IdBlock) -> Result<IdAuth> {
-        IdAuth::new(block, &self.id, self.author.as_ref()).map_err(|error| {
-            let (what, hint) = match error {
-                AuthError::Key => (
-                    "the ID key is not signed by the author key",
-                    "sign the `id-key.bin` of this ID key, with SHA-384",
-                ),
-                _ => (
-                    "the ID block is not signed by the ID key",
-                    "sign the `id-block.bin` of these options, with SHA-384: launch, policy, IDs and \
-                     `--svn` are all in it",
-                ),
-            };
-            Error::caused(Kind::Rejected, what, error).hint(hint)
-        })
+        IdAuth::new(block, &self.id, self.author.as_ref()).map_err(unsigned)
     }
+}
+
+/// An ID block that is not authenticated.
+fn unsigned(error: AuthError) -> Error {
+    let (what, hint) = match error {
+        AuthError::Key => (
+            "the ID key is not signed by the author key",
+            "sign the `id-key.bin` of this ID key, with SHA-384",
+        ),
+        AuthError::Block | AuthError::Format(_) => (
+            "the ID block is not signed by the ID key",
+            "sign the `id-block.bin` of these options, with SHA-384: launch, policy, IDs and \
+             `--svn` are all in it",
+        ),
+        AuthError::Unsignable => (
+            "there is no signature to make",
+            "give another `--key` or `--author-key`, or with `--keyless` another `--svn`",
+        ),
+    };
+    Error::caused(Kind::Rejected, what, error).hint(hint)
 }
 
 fn signer(
@@ -133,4 +140,17 @@ fn refused(path: &Path, error: KeyError) -> Error {
         }
     };
     Error::caused(kind, format!("`{}` is not a key to use", path.display()), error).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_signed_is_not_signed_wrongly() {
+        let said = |error| unsigned(error).to_string();
+        assert_eq!(said(AuthError::Unsignable), "there is no signature to make");
+        assert!(said(AuthError::Block).starts_with("the ID block is not signed"));
+        assert!(said(AuthError::Key).starts_with("the ID key is not signed"));
+    }
 }

@@ -4,7 +4,9 @@
 use p384::ecdsa::{SigningKey, VerifyingKey};
 use p384::elliptic_curve::ALGORITHM_OID;
 use p384::elliptic_curve::zeroize::Zeroizing;
-use p384::pkcs8::der::{self, Decode as _, pem};
+use p384::pkcs8::der::asn1::{OctetStringRef, SequenceRef};
+use p384::pkcs8::der::{self, Decode as _, Header, Reader as _, SliceReader, pem};
+use p384::pkcs8::der::{TagMode, TagNumber};
 use p384::pkcs8::spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 use p384::pkcs8::{AssociatedOid as _, ObjectIdentifier, PrivateKeyInfo};
 use p384::{NistP384, SecretKey};
@@ -131,10 +133,12 @@ impl Block {
 
     /// The private key in `der`, which is in this block or is all of it.
     fn secret(&self, der: &[u8]) -> Result<SecretKey, KeyError> {
-        let key = EcPrivateKey::from_der(der).map_err(|error| self.damaged(error))?;
-        match key.parameters.map(EcParameters::named_curve) {
-            Some(Some(curve)) => check_curve(curve)?,
-            Some(None) => return Err(KeyError::Algorithm(UNNAMED.to_owned())),
+        let key = EcPrivateKey::from_der(der).map_err(|error| match has_unnamed_curve(der) {
+            Ok(true) => KeyError::Algorithm(UNNAMED.to_owned()),
+            _ => self.damaged(error),
+        })?;
+        match key.parameters {
+            Some(EcParameters::NamedCurve(curve)) => check_curve(curve)?,
             // In PKCS #8 the curve stands outside; by itself, the size tells P-384 from its kin.
             None if key.private_key.len() == 48 => {}
             None => {
@@ -144,6 +148,20 @@ impl Block {
         }
         SecretKey::try_from(key).map_err(|_| KeyError::Numbers)
     }
+}
+
+/// Whether a private key of SEC 1 (RFC 5915, section 3) spells its curve out (SEC 1, version 2.0,
+/// appendix C.2, `SpecifiedECDomain`), which no reader here takes apart.
+fn has_unnamed_curve(der: &[u8]) -> der::Result<bool> {
+    let mut reader = SliceReader::new(der)?;
+    let length = Header::decode(&mut reader)?.length;
+    reader.read_nested(length, |reader| {
+        u8::decode(reader)?;
+        OctetStringRef::decode(reader)?;
+        let found = reader.context_specific::<SequenceRef<'_>>(TagNumber::N0, TagMode::Explicit)?;
+        reader.read_slice(reader.remaining_len())?;
+        Ok(found.is_some())
+    })
 }
 
 fn check_algorithm(algorithm: &AlgorithmIdentifierRef<'_>) -> Result<(), KeyError> {

@@ -25,10 +25,11 @@ pub enum RecordError {
         /// The version read here.
         expected: u32,
     },
-    /// The right values in another spelling, or a key twice.
+    /// The right values in another spelling, in another order, or a key twice.
     #[error(
         "launch record differs from its canonical form at line {line}: expected the bytes that \
-         `measure` writes, since the record itself is hashed"
+         `build` wrote, since the record itself is hashed; get the record again, and do not \
+         reformat it"
     )]
     NotCanonical {
         /// The first line that differs, from 1.
@@ -74,7 +75,8 @@ pub enum RecordError {
     NotExamined,
     /// The record claims a volume that its digests do not cover.
     #[error(
-        "volume `{name}` is not bound: expected its root hash on the command line, which is measured"
+        "volume `{name}` is not bound: expected its root hash, as a word by itself, on the command \
+         line, which is measured"
     )]
     Unbound {
         /// The volume.

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use super::{Record, RecordError, VERSION};
+use super::{Address, Record, RecordError, VERSION};
 use crate::launch::EPOCH;
 
 impl Record {
@@ -24,7 +24,7 @@ impl Record {
         }
         let record: Self = serde_json::from_slice(json).map_err(RecordError::Json)?;
         // This also finds a key given twice, of which readers in other languages take either.
-        let canonical = record.to_json()?;
+        let canonical = record.clone().normal()?.to_json()?;
         if canonical != json {
             let lines = |json: &[u8]| json.split(|byte| *byte == b'\n').map(Vec::from).collect();
             let (expected, found): (Vec<Vec<u8>>, Vec<_>) = (lines(&canonical), lines(json));
@@ -38,6 +38,16 @@ impl Record {
         record.check_claims()?;
         record.check()?;
         Ok(record)
+    }
+
+    /// Lists in their order, and nothing where an image has an address of zero.
+    fn normal(mut self) -> Result<Self, RecordError> {
+        let (set, layout) = (self.set()?, self.firmware.layout()?);
+        self.vcpus = set.vcpus().to_vec();
+        self.sev_features = set.features().to_vec();
+        self.firmware.reset_eip = layout.reset_eip().map(Address);
+        self.firmware.hash_table = layout.hash_table();
+        Ok(self)
     }
 }
 
