@@ -85,7 +85,9 @@ fn epoch(epoch: &str) -> (String, String) {
 
 fn refused(what: &str, error: RecordError) -> Error {
     let kind = match &error {
-        RecordError::Firmware(_) | RecordError::Volume(_) => Kind::Malformed,
+        RecordError::Firmware(_) | RecordError::Image(_) | RecordError::Volume(_) => {
+            Kind::Malformed
+        }
         _ => Kind::Rejected,
     };
     Error::caused(kind, format!("{what} cannot be measured"), error)
