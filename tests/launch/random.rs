@@ -58,3 +58,28 @@ fn every_byte_of_the_footer_flipped() {
         }
     }
 }
+
+/// What fuzzing found worth keeping: an error or a value, as when it was found.
+#[test]
+fn seeds() {
+    let folder = |target: &str| {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds");
+        let files = walkdir::WalkDir::new(format!("{root}/{target}")).min_depth(1);
+        let files = files.into_iter().map(|file| std::fs::read(file.unwrap().path()).unwrap());
+        let files: Vec<Vec<u8>> = files.collect();
+        assert!(files.len() > 20, "{target}");
+        files
+    };
+    for image in folder("firmware") {
+        let _ = Firmware::parse(&image);
+        let _ = counterfoil::launch::DirectBoot::examine(&image);
+    }
+    for file in folder("igvm") {
+        if let Ok(igvm) = counterfoil::launch::Igvm::parse(file) {
+            counterfoil::launch::igvm::PROFILES.iter().for_each(|one| drop(igvm.digest(one)));
+        }
+    }
+    for json in folder("record") {
+        let _ = counterfoil::launch::Record::from_json(&json);
+    }
+}
