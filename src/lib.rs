@@ -15,5 +15,6 @@ pub mod launch;
 pub mod manifest;
 pub mod names;
 pub mod release;
+pub mod room;
 pub mod tree;
 pub mod vm;

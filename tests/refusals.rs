@@ -53,7 +53,7 @@ launch:
 
 /// What a kernel must have.
 const CONFIG: &str = "CONFIG_AMD_MEM_ENCRYPT=y\nCONFIG_EFI_STUB=y\nCONFIG_BLK_DEV_INITRD=y\nCONFIG_DEVTMPFS=y\n\
-    CONFIG_TMPFS=y\nCONFIG_SEV_GUEST=y\nCONFIG_TSM_REPORTS=y\nCONFIG_CONFIGFS_FS=y\nCONFIG_X86_X2APIC=y\n";
+    CONFIG_TMPFS=y\nCONFIG_SEV_GUEST=y\nCONFIG_TSM_REPORTS=y\nCONFIG_CONFIGFS_FS=y\nCONFIG_X86_X2APIC=y\nCONFIG_X86_PAT=y\n";
 
 /// A setup header that reads as a kernel's. It is refused, or never reached, by every case here.
 fn kernel() -> Vec<u8> {

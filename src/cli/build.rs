@@ -60,7 +60,8 @@ impl Build {
             None => PathBuf::from("releases").join(loaded.manifest.name.as_str()),
         };
         write::check_target(&target)?;
-        let origins = if self.offline { Origin::nowhere()? } else { self.origin.read(settings)? };
+        let origins =
+            if self.offline { self.origin.nowhere()? } else { self.origin.read(settings)? };
         let lock =
             lock::read_or_make(&loaded, &origins, self.locked || self.offline, settings, ui)?;
         let store = settings.store()?;

@@ -19,6 +19,7 @@ use crate::manifest::load::Loaded;
 use crate::manifest::{self, Manifest};
 use crate::names::Name;
 use crate::release::measure;
+use crate::room::{Privilege, Room};
 
 /// apt's configuration on this machine.
 const ETC_APT: &str = "/etc/apt";
@@ -57,6 +58,9 @@ pub(super) struct Origin {
     /// Keys whose signatures count, instead of this machine's keyrings; may be given again.
     #[arg(long, value_name = "FILE")]
     keyring: Vec<PathBuf>,
+    /// By whose leave programs are compiled in a room: `user`, in a user namespace, or `root`.
+    #[arg(long, value_name = "WHOSE", value_parser = privilege, default_value = "user")]
+    room: Privilege,
 }
 
 /// What fetches, taken together.
@@ -65,6 +69,7 @@ pub(super) struct Origins {
     trust: Trust,
     client: Client,
     offline: bool,
+    room: Room,
 }
 
 impl Lock {
@@ -121,16 +126,25 @@ impl Origin {
             .context(Kind::Environment, || format!("failed reading `{ETC_APT}`"))?;
         let client = Client::new(&http::Settings { proxy, ..http::Settings::default() })
             .context(Kind::Environment, || "nothing can be fetched".to_owned())?;
-        Ok(Origins { sources, trust, client, offline: false })
+        Ok(Origins { sources, trust, client, offline: false, room: self.room() })
     }
 
     /// Nowhere: whatever is not in the store is missing, and no configuration can be wrong.
-    pub(super) fn nowhere() -> Result<Origins> {
+    pub(super) fn nowhere(&self) -> Result<Origins> {
         let client = Client::new(&http::Settings::default())
             .context(Kind::Environment, || "nothing can be fetched".to_owned())?;
         let (sources, trust) = (Sources::default(), Trust::default());
-        Ok(Origins { sources, trust, client, offline: true })
+        Ok(Origins { sources, trust, client, offline: true, room: self.room() })
     }
+
+    fn room(&self) -> Room {
+        let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+        Room { program: "/proc/self/exe".into(), privilege: self.room, jobs }
+    }
+}
+
+pub(super) fn privilege(name: &str) -> Result<Privilege, String> {
+    Privilege::by_name(name).ok_or_else(|| format!("`{name}` is neither `user` nor `root`"))
 }
 
 impl Origins {
@@ -139,8 +153,8 @@ impl Origins {
         store: &'a crate::input::store::Store,
         ui: &'a Ui,
     ) -> Fetcher<'a> {
-        let Self { sources, trust, client, offline } = self;
-        Fetcher { store, sources, trust, client, report: ui, offline: *offline }
+        let Self { sources, trust, client, offline, room } = self;
+        Fetcher { store, sources, trust, client, report: ui, offline: *offline, room }
     }
 }
 

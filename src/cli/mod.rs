@@ -7,6 +7,7 @@ mod id_block;
 mod inspect;
 mod lock;
 mod measure;
+mod room;
 mod run;
 mod schema;
 mod settings;
@@ -91,6 +92,8 @@ enum Command {
     Schema(schema::Schema),
     #[command(hide = true)]
     Bound(bound::Bound),
+    #[command(hide = true)]
+    Room(room::Room),
     Completions(shell::Completions),
     Man(shell::Man),
 }
@@ -129,6 +132,7 @@ impl Command {
             Self::Inspect(command) => command.run(ui),
             Self::Schema(command) => command.run(ui),
             Self::Bound(command) => command.run(),
+            Self::Room(command) => command.run(),
             Self::Completions(command) => command.run(ui, Cli::command()),
             Self::Man(command) => command.run(ui, Cli::command()),
         }

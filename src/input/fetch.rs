@@ -17,6 +17,7 @@ use crate::manifest::Manifest;
 use crate::manifest::lock::{Lock, LockedEntry, LockedInput};
 use crate::manifest::types::{Source, Tar};
 use crate::names::Name;
+use crate::room::Room;
 use crate::tree::archive::{Archive, ArchiveError, unpack_deb, unpack_tar};
 
 /// The largest archive, unpacked, that is taken without a lock that says its size.
@@ -36,6 +37,8 @@ pub struct Fetcher<'a> {
     pub report: &'a dyn Report,
     /// Whether the network is not to be reached.
     pub offline: bool,
+    /// Where what is compiled from source is compiled.
+    pub room: &'a Room,
 }
 
 impl std::fmt::Debug for Fetcher<'_> {
@@ -61,42 +64,67 @@ impl Fetcher<'_> {
             }
         }
         for (name, input) in &lock.inputs {
-            self.fill_local(name, input, manifest, directory)?;
-            let what = format!("input `{name}`");
-            match input {
-                LockedInput::Deb(packages) => {
-                    for package in packages {
-                        let what = format!("{what}, package `{}`", package.package);
-                        let deb = package.deb();
-                        if self.store.unpacked(deb) == Some(package.data) {
-                            self.report
-                                .detail(&format!("{what} {}: in the store", package.version));
-                            continue;
-                        }
-                        let data = self.package(None, &package.path, deb, &what)?;
-                        must_be(data, package.data, &what)?;
-                    }
-                }
-                LockedInput::Url(url) => {
-                    let object = url.object();
-                    if !self.store.contains(object) {
-                        self.download(&[url.url.to_string()], object, &what)?;
-                    }
-                }
-                LockedInput::Tar(tar) => {
-                    let object = tar.packed();
-                    if self.store.unpacked(object) == Some(tar.data) {
+            self.fill_input(name, input, manifest, directory)?;
+        }
+        for (name, build) in manifest.builds() {
+            if let Some(LockedInput::Build(locked)) = lock.inputs.get(name) {
+                self.rebuild(name, build, *locked, lock, manifest, directory)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings one input into the store, unless it is something to be compiled.
+    pub(super) fn fill_input(
+        &self,
+        name: &Name,
+        input: &LockedInput,
+        manifest: &Manifest,
+        directory: &Path,
+    ) -> Result<()> {
+        self.fill_local(name, input, manifest, directory)?;
+        let what = format!("input `{name}`");
+        match input {
+            LockedInput::Deb(packages) => {
+                for package in packages {
+                    let what = format!("{what}, package `{}`", package.package);
+                    let deb = package.deb();
+                    if self.store.unpacked(deb) == Some(package.data) {
+                        self.report.detail(&format!("{what} {}: in the store", package.version));
                         continue;
                     }
-                    if let Some(url) = &tar.url
-                        && !self.store.contains(object)
-                    {
-                        self.download(&[url.to_string()], object, &what)?;
-                    }
-                    must_be(self.unpack_tar(object, &what)?, tar.data, &what)?;
+                    let data = self.package(None, &package.path, deb, &what)?;
+                    must_be(data, package.data, &what)?;
                 }
-                LockedInput::File(_) | LockedInput::Dir(_) | LockedInput::Builtin(_) => {}
             }
+            LockedInput::Source(source) => {
+                for (place, part) in &source.parts {
+                    let what = format!("{what}, `{place}`");
+                    self.pool_file(None, &part.path, part.object(), &what)?;
+                }
+            }
+            LockedInput::Url(url) => {
+                let object = url.object();
+                if !self.store.contains(object) {
+                    self.download(&[url.url.to_string()], object, &what)?;
+                }
+            }
+            LockedInput::Tar(tar) => {
+                let object = tar.packed();
+                if self.store.unpacked(object) == Some(tar.data) {
+                    return Ok(());
+                }
+                if let Some(url) = &tar.url
+                    && !self.store.contains(object)
+                {
+                    self.download(&[url.to_string()], object, &what)?;
+                }
+                must_be(self.unpack_tar(object, &what)?, tar.data, &what)?;
+            }
+            LockedInput::File(_)
+            | LockedInput::Dir(_)
+            | LockedInput::Builtin(_)
+            | LockedInput::Build(_) => {}
         }
         Ok(())
     }
@@ -158,7 +186,25 @@ impl Fetcher<'_> {
         deb: Object,
         what: &str,
     ) -> Result<Object> {
-        if !self.store.contains(deb) {
+        self.pool_file(uri, path, deb, what)?;
+        let held = Arc::new(self.store.need(deb, what)?.held);
+        let data = self.unpack(what, |limit, out| unpack_deb(&held, limit, out))?;
+        self.store.note_unpacked(deb, data)?;
+        Ok(data)
+    }
+
+    /// Sees to it that a file of an archive's pool is in the store. `uri` is the archive to ask first.
+    ///
+    /// # Errors
+    /// As [`Fetcher::fill`].
+    pub(super) fn pool_file(
+        &self,
+        uri: Option<&str>,
+        path: &str,
+        object: Object,
+        what: &str,
+    ) -> Result<()> {
+        if !self.store.contains(object) {
             let configured = self.sources.sources.iter().map(|source| source.uri.as_str());
             let mut urls: Vec<String> = Vec::new();
             for uri in uri.into_iter().chain(configured) {
@@ -167,12 +213,9 @@ impl Fetcher<'_> {
                     urls.push(url);
                 }
             }
-            self.download(&urls, deb, what)?;
+            self.download(&urls, object, what)?;
         }
-        let held = Arc::new(self.store.need(deb, what)?.held);
-        let data = self.unpack(what, |limit, out| unpack_deb(&held, limit, out))?;
-        self.store.note_unpacked(deb, data)?;
-        Ok(data)
+        Ok(())
     }
 
     /// The archive `tar`, which is in the store, uncompressed, which then is too.

@@ -1,6 +1,7 @@
 //! Inputs: where they come from, where they are kept, and how their bytes are taken.
 
 pub mod apt;
+mod compile;
 pub mod fetch;
 pub mod http;
 pub mod local;

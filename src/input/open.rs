@@ -68,6 +68,16 @@ impl Opener<'_> {
                 Holds::Packages(archives)
             }
             LockedInput::Tar(tar) => Holds::Archive(self.archive(tar.data, &what)?),
+            LockedInput::Build(build) => Holds::Archive(self.archive(build.result, &what)?),
+            LockedInput::Source(source) => {
+                let mut nodes = BTreeMap::new();
+                for (path, part) in &source.parts {
+                    let content = self.stored(part.object(), &format!("{what}, `{path}`"))?;
+                    nodes.insert(path.clone(), file_node(Entry::File(content), 0o644, name));
+                }
+                nodes.insert(GuestPath::root(), file_node(Entry::Directory, 0o755, name));
+                Holds::Directory(nodes)
+            }
             LockedInput::Url(url) => {
                 let object = url.object();
                 Holds::File(self.stored(object, &what)?)
@@ -386,6 +396,10 @@ fn follow<'a>(
         at = at.parent()?.walk(target.as_str())?;
     }
     None
+}
+
+fn file_node(entry: Entry, mode: u16, name: &Name) -> Node {
+    Node { entry, mode, owner: Owner::default(), origin: origin(name, None) }
 }
 
 /// What the inventory calls an input.

@@ -8,15 +8,18 @@ use std::path::Path;
 use crate::digest::Object;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::guest;
-use crate::input::apt::archive::{Archive, Search};
+use crate::input::apt::archive::{self, Archive, Progress, Search};
 use crate::input::apt::release::Freshness;
 use crate::input::apt::resolve::{self as packages, Request};
+use crate::input::apt::source_package::SourcePart;
+use crate::input::compile;
 use crate::input::fetch::{self, Fetcher};
 use crate::input::local::{self, Local};
 use crate::manifest::lock::{
-    Lock, LockedArchive, LockedEntry, LockedInput, LockedPackage, LockedTar, LockedUrl, VERSION,
+    Lock, LockedArchive, LockedBuild, LockedEntry, LockedInput, LockedPackage, LockedPart,
+    LockedSource, LockedTar, LockedUrl, VERSION,
 };
-use crate::manifest::types::{Deb, Manifest, Source};
+use crate::manifest::types::{Deb, Manifest, Source, SourceOf};
 use crate::names::{Name, PackageName, Suite};
 
 /// Which inputs to resolve anew though the lock has them.
@@ -93,6 +96,10 @@ impl Resolver<'_> {
             let kept = old
                 .filter(|old| !wanted && old.sources.get(name) == Some(&digest))
                 .and_then(|old| Some((old, old.inputs.get(name)?)));
+            // What is compiled depends on all that is not: it comes last.
+            if matches!(source, Source::Build(_)) {
+                continue;
+            }
             let input = match kept {
                 Some((old, input)) => {
                     keep_archives(&mut lock, old, input);
@@ -102,6 +109,21 @@ impl Resolver<'_> {
             };
             lock.sources.insert(name.clone(), digest);
             lock.inputs.insert(name.clone(), input);
+        }
+        for (name, build) in manifest.builds() {
+            let recipe = compile::recipe(build, &lock)?;
+            let known = old.and_then(|old| match old.inputs.get(name)? {
+                LockedInput::Build(build) if build.recipe == recipe => Some(build.result),
+                _ => None,
+            });
+            // A result that is known stays pinned; a build from the lock holds its own against it.
+            let result = match known {
+                Some(result) => result,
+                None => self.fetcher.compile(name, build, recipe, &lock, manifest, directory)?,
+            };
+            let source = manifest.inputs.get(name).map(Source::digest);
+            lock.sources.extend(source.map(|digest| (name.clone(), digest)));
+            lock.inputs.insert(name.clone(), LockedInput::Build(LockedBuild { recipe, result }));
         }
         Ok(lock)
     }
@@ -164,6 +186,7 @@ impl Resolver<'_> {
         };
         match source {
             Source::Deb(deb) => self.deb(name, deb, archives, lock),
+            Source::Source(source) => self.source(name, source, archives, lock),
             Source::File(path) => {
                 Ok(LockedInput::File(put(&directory.join(path.as_str()), &what)?))
             }
@@ -211,6 +234,8 @@ impl Resolver<'_> {
                 Ok(LockedInput::Tar(LockedTar { url: tar.url.clone(), sha256, size, data }))
             }
             Source::Builtin(program) => Ok(LockedInput::Builtin(program.clone())),
+            // `lock` does not ask for these here.
+            Source::Build(_) => Err(Error::new(Kind::Malformed, what)),
         }
     }
 
@@ -221,17 +246,60 @@ impl Resolver<'_> {
         archives: &mut BTreeMap<(Suite, Suite), Archive>,
         lock: &mut Lock,
     ) -> Result<LockedInput> {
-        let key = (deb.suite.clone(), deb.component.clone());
-        let archive = match archives.entry(key) {
+        let archive = self.archive(name, (&deb.suite, &deb.component), archives, lock)?;
+        Ok(LockedInput::Deb(self.packages_from(archive, deb, &format!("input `{name}`, "))?))
+    }
+
+    fn source(
+        &self,
+        name: &Name,
+        source: &SourceOf,
+        archives: &mut BTreeMap<(Suite, Suite), Archive>,
+        lock: &mut Lock,
+    ) -> Result<LockedInput> {
+        let SourceOf { suite, component, package } = source;
+        let archive = self.archive(name, (suite, component), archives, lock)?;
+        let what = format!("input `{name}`, source package `{package}`");
+        let cache = self.fetcher.store.index_directory();
+        let found = self.with_progress(&format!("source index of {suite}"), |progress| {
+            let search = self.search(&cache);
+            let text = package.to_string();
+            archive.source_package(&search, component.as_str(), &text, progress)
+        })?;
+        let found = found.ok_or_else(|| {
+            let message = format!("{what}: `{suite}` has no such source package in `{component}`");
+            Error::new(Kind::CannotDecide, message)
+        })?;
+        let mut parts = BTreeMap::new();
+        for (part, SourcePart { path, object }) in found.parts {
+            let what = format!("{what}, `{part}`");
+            let place = format!("/{part}").parse().context(Kind::Malformed, || what.clone())?;
+            self.fetcher.pool_file(Some(&archive.uri), &path, object, &what)?;
+            let Object { sha256, size } = object;
+            parts.insert(place, LockedPart { path, sha256, size });
+        }
+        let (package, version) = (package.to_string(), found.version);
+        Ok(LockedInput::Source(LockedSource { package, version, suite: suite.clone(), parts }))
+    }
+
+    /// The archive for a suite and a component, opened once.
+    fn archive<'a>(
+        &self,
+        name: &Name,
+        (suite, component): (&Suite, &Suite),
+        archives: &'a mut BTreeMap<(Suite, Suite), Archive>,
+        lock: &mut Lock,
+    ) -> Result<&'a Archive> {
+        let archive = match archives.entry((suite.clone(), component.clone())) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                let opened = self.open_archive(&deb.suite, &deb.component);
-                let what = || format!("input `{name}`: suite `{}` cannot be used", deb.suite);
+                let opened = self.open_archive(suite, component);
+                let what = || format!("input `{name}`: suite `{suite}` cannot be used");
                 entry.insert(opened.map_err(|error| error.context(what()))?)
             }
         };
-        lock.archives.insert(deb.suite.clone(), self.locked_archive(archive));
-        Ok(LockedInput::Deb(self.packages_from(archive, deb, &format!("input `{name}`, "))?))
+        lock.archives.insert(suite.clone(), self.locked_archive(archive));
+        Ok(archive)
     }
 
     /// The packages of `deb`, each of them then in the store.
@@ -275,19 +343,11 @@ impl Resolver<'_> {
     }
 
     fn open_archive(&self, suite: &Suite, component: &Suite) -> Result<Archive> {
-        let Fetcher { sources, trust, client, store, report, .. } = self.fetcher;
-        let cache = store.index_directory();
-        let search = Search { sources, trust, client, cache: &cache, now: self.now };
-        let mut begun = false;
-        let archive = Archive::open(&search, suite.as_str(), &[component.as_str()], &mut |at| {
-            if !begun {
-                report.begin(&format!("package index of {suite}"), Some(at.total));
-                begun = true;
-            }
-            report.advance(at.done);
-        });
-        report.end();
-        let archive = archive.map_err(fetch::archive_error)?;
+        let report = self.fetcher.report;
+        let cache = self.fetcher.store.index_directory();
+        let archive = self.with_progress(&format!("package index of {suite}"), |progress| {
+            Archive::open(&self.search(&cache), suite.as_str(), &[component.as_str()], progress)
+        })?;
         match archive.release.freshness(self.now) {
             Freshness::Current => {}
             Freshness::Expired { seconds } => report.warn(&format!(
@@ -303,6 +363,30 @@ impl Resolver<'_> {
             )),
         }
         Ok(archive)
+    }
+
+    fn search<'a>(&'a self, cache: &'a Path) -> Search<'a> {
+        let Fetcher { sources, trust, client, .. } = self.fetcher;
+        Search { sources, trust, client, cache, now: self.now }
+    }
+
+    /// Something that may download an index, with a bar for it.
+    fn with_progress<T>(
+        &self,
+        what: &str,
+        work: impl FnOnce(&mut dyn FnMut(Progress<'_>)) -> Result<T, archive::Error>,
+    ) -> Result<T> {
+        let report = self.fetcher.report;
+        let mut begun = false;
+        let result = work(&mut |at| {
+            if !begun {
+                report.begin(what, Some(at.total));
+                begun = true;
+            }
+            report.advance(at.done);
+        });
+        report.end();
+        result.map_err(fetch::archive_error)
     }
 
     fn locked_archive(&self, archive: &Archive) -> LockedArchive {
@@ -360,6 +444,12 @@ fn described(lock: &Lock) -> BTreeMap<String, (Name, String)> {
                     lines.insert(format!("{name}/{}", package.package), (name.clone(), line));
                 }
             }
+            LockedInput::Source(source) => {
+                for (path, part) in &source.parts {
+                    let line = format!("{} ({})", source.version, &part.sha256.to_string()[..8]);
+                    lines.insert(format!("{name}{path}"), (name.clone(), line));
+                }
+            }
             LockedInput::File(object) => {
                 lines.insert(name.to_string(), (name.clone(), head(object)));
             }
@@ -374,6 +464,9 @@ fn described(lock: &Lock) -> BTreeMap<String, (Name, String)> {
                 let line = format!("{} paths, sha256 {}", entries.len(), &digest[..16]);
                 lines.insert(name.to_string(), (name.clone(), line));
             }
+            LockedInput::Build(build) => {
+                lines.insert(name.to_string(), (name.clone(), head(&build.result)));
+            }
             LockedInput::Builtin(_) => {}
         }
     }
@@ -382,12 +475,16 @@ fn described(lock: &Lock) -> BTreeMap<String, (Name, String)> {
 
 /// A kept input keeps what vouched for it.
 fn keep_archives(lock: &mut Lock, old: &Lock, input: &LockedInput) {
-    let LockedInput::Deb(packages) = input else { return };
-    for package in packages {
-        if let Some(archive) = old.archives.get(&package.suite)
-            && !lock.archives.contains_key(&package.suite)
+    let suites: Vec<&Suite> = match input {
+        LockedInput::Deb(packages) => packages.iter().map(|package| &package.suite).collect(),
+        LockedInput::Source(source) => vec![&source.suite],
+        _ => Vec::new(),
+    };
+    for suite in suites {
+        if let Some(archive) = old.archives.get(suite)
+            && !lock.archives.contains_key(suite)
         {
-            lock.archives.insert(package.suite.clone(), archive.clone());
+            lock.archives.insert(suite.clone(), archive.clone());
         }
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::digest::{Hashing, Object, Sha256};
 use crate::error::{Context as _, Error, Kind, Result};
@@ -25,6 +25,12 @@ const INDEXES: &str = "indexes";
 
 /// What this store itself unpacked: for the digest of an archive, that of its contents.
 const UNPACKED: &str = "unpacked";
+
+/// What this store itself compiled: for the digest of a recipe, that of the result.
+const BUILT: &str = "built";
+
+/// What builds had to say, by recipe.
+const LOGS: &str = "logs";
 
 /// A temporary file that has not been written to for this long belongs to nobody.
 const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
@@ -51,7 +57,7 @@ impl Store {
     /// [`Kind::Environment`] when the directory cannot be made.
     pub fn open(root: &Path) -> Result<Self> {
         let store = Self { root: root.to_owned() };
-        for directory in ["objects", "partial", "tmp", INDEXES, UNPACKED] {
+        for directory in ["objects", "partial", "tmp", INDEXES, UNPACKED, BUILT, LOGS] {
             let path = root.join(directory);
             fs::create_dir_all(&path).context(Kind::Environment, || {
                 format!("failed making the store's directory `{}`", path.display())
@@ -176,10 +182,7 @@ impl Store {
     /// What the archive `packed` unpacks to, if this store has unpacked it and still holds that. A lock
     /// may say what it likes of the two; only an unpacking ties them together.
     pub fn unpacked(&self, packed: Object) -> Option<Object> {
-        let text = fs::read_to_string(self.unpacked_path(packed)).ok()?;
-        let (sha256, size) = text.trim_end().split_once(' ')?;
-        let object = Object { sha256: sha256.parse().ok()?, size: size.parse().ok()? };
-        self.contains(object).then_some(object)
+        self.noted(&self.unpacked_path(packed))
     }
 
     /// Notes that `packed` was unpacked to `data`.
@@ -187,11 +190,52 @@ impl Store {
     /// # Errors
     /// [`Kind::Environment`] when the store cannot be written.
     pub fn note_unpacked(&self, packed: Object, data: Object) -> Result<()> {
-        let path = self.unpacked_path(packed);
+        self.note(&self.unpacked_path(packed), data)
+    }
+
+    /// What the recipe of this digest gave, if this store has seen it built and still holds that.
+    pub fn built(&self, recipe: Sha256) -> Option<Object> {
+        self.noted(&self.root.join(BUILT).join(recipe.to_string()))
+    }
+
+    /// Notes that `recipe` gave `result`.
+    ///
+    /// # Errors
+    /// [`Kind::Environment`] when the store cannot be written.
+    pub fn note_built(&self, recipe: Sha256, result: Object) -> Result<()> {
+        self.note(&self.root.join(BUILT).join(recipe.to_string()), result)
+    }
+
+    /// Where what a build says is kept, the last one of each recipe.
+    pub fn log_path(&self, recipe: Sha256) -> PathBuf {
+        self.root.join(LOGS).join(format!("{recipe}.log"))
+    }
+
+    /// A directory that is gone with the value.
+    ///
+    /// # Errors
+    /// [`Kind::Environment`] when it cannot be made.
+    pub fn temporary_directory(&self) -> Result<TempDir> {
+        let directory = self.root.join("tmp");
+        TempDir::new_in(&directory)
+            .context(Kind::Environment, || {
+                format!("failed making a directory in `{}`", directory.display())
+            })
+            .map_err(with_room_hint)
+    }
+
+    fn noted(&self, path: &Path) -> Option<Object> {
+        let text = fs::read_to_string(path).ok()?;
+        let (sha256, size) = text.trim_end().split_once(' ')?;
+        let object = Object { sha256: sha256.parse().ok()?, size: size.parse().ok()? };
+        self.contains(object).then_some(object)
+    }
+
+    fn note(&self, path: &Path, object: Object) -> Result<()> {
         let failed = || format!("failed writing `{}`", path.display());
         let mut new = self.temporary()?;
-        writeln!(new, "{} {}", data.sha256, data.size).context(Kind::Environment, failed)?;
-        new.persist(&path).map_err(|error| error.error).context(Kind::Environment, failed)?;
+        writeln!(new, "{} {}", object.sha256, object.size).context(Kind::Environment, failed)?;
+        new.persist(path).map_err(|error| error.error).context(Kind::Environment, failed)?;
         Ok(())
     }
 
@@ -239,12 +283,15 @@ impl Store {
     /// Removes what killed processes left. "Now" is the time of a file made now: no clock is read.
     fn remove_abandoned(&self) {
         let Ok(now) = self.temporary().and_then(|file| modified(file.path())) else { return };
-        for entry in walkdir::WalkDir::new(self.root.join("tmp")).min_depth(1).into_iter().flatten()
-        {
+        let directory = walkdir::WalkDir::new(self.root.join("tmp"));
+        for entry in directory.min_depth(1).max_depth(1).into_iter().flatten() {
             let old = modified(entry.path())
                 .is_ok_and(|time| now.duration_since(time).is_ok_and(|age| age > ABANDONED));
             if old {
-                let _ = fs::remove_file(entry.path());
+                let _ = match entry.file_type().is_dir() {
+                    true => fs::remove_dir_all(entry.path()),
+                    false => fs::remove_file(entry.path()),
+                };
             }
         }
     }

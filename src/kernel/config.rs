@@ -89,6 +89,12 @@ pub const RULES: [Rule; 20] = {
             Required,
             "vCPUs of a guest with more than 255, and KVM's default",
         ),
+        rule(
+            "X86_PAT",
+            BuiltIn,
+            Required,
+            "memory types: without them an SNP guest hangs before its first line",
+        ),
         rule("SERIAL_8250_CONSOLE", BuiltIn, Useful, "a console on `ttyS0`"),
         rule(
             "UNACCEPTED_MEMORY",
@@ -103,7 +109,6 @@ pub const RULES: [Rule; 20] = {
         rule("DM_VERITY", Available, Useful, "checked reads, for model volumes"),
         rule("EROFS_FS", Available, Useful, "the file system of model volumes"),
         rule("VSOCKETS", Available, Useful, "vsock, for evidence without a network"),
-        rule("HW_RANDOM_VIRTIO", Available, Useful, "more entropy at start"),
         rule("CRYPTO_SHA256", Available, Useful, "dm-verity's hash"),
     ]
 };

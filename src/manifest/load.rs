@@ -11,10 +11,12 @@ use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::http::without_credentials;
 use crate::manifest::directory_of;
 use crate::manifest::types::{
-    FileRule, Firmware, Init, Kernel, Launch, Manifest, Run, Source, Tar, VERSION,
+    Build, FileRule, Firmware, Init, Kernel, Launch, Manifest, NamedBlobs, Run, Source, Tar,
+    VERSION,
 };
 use crate::manifest::yaml::{At, Document, Position};
 use crate::names::{Cmdline, GuestPath, Line, ModuleRequest, Name, NameError};
+use crate::room;
 
 /// The largest manifest read, in bytes; a sane one is a few kilobytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -47,7 +49,7 @@ struct Written {
     name: Name,
     #[serde(default)]
     inputs: BTreeMap<Name, At<Source>>,
-    firmware: Firmware,
+    firmware: At<WrittenFirmware>,
     kernel: At<WrittenKernel>,
     cmdline: At<Cmdline>,
     #[serde(default)]
@@ -56,6 +58,16 @@ struct Written {
     launch: Launch,
     #[serde(default = "no_run")]
     run: At<Run>,
+}
+
+/// Either `recipe` or the firmware itself.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct WrittenFirmware {
+    recipe: Option<At<Line>>,
+    from: Option<At<Name>>,
+    path: Option<GuestPath>,
+    named_blobs: Option<NamedBlobs>,
 }
 
 /// Either `recipe` (with more modules, perhaps) or the kernel itself.
@@ -73,10 +85,19 @@ struct WrittenKernel {
 /// A kernel recipe: the inputs it brings and the kernel made of them.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Recipe {
+struct KernelRecipe {
     version: At<u32>,
     inputs: BTreeMap<Name, At<Source>>,
     kernel: Kernel,
+}
+
+/// A firmware recipe, likewise.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct FirmwareRecipe {
+    version: At<u32>,
+    inputs: BTreeMap<Name, At<Source>>,
+    firmware: Firmware,
 }
 
 impl Loaded {
@@ -116,9 +137,10 @@ fn check(document: Document<'_>, written: Written, directory: &Path) -> Result<M
         inputs.insert(name, source.value);
     }
     let kernel = kernel(document, written.kernel, directory, &mut inputs)?;
+    let firmware = firmware(document, written.firmware, directory, &mut inputs)?;
     let references = References { document, inputs: &inputs };
-    let mut used = BTreeSet::new();
-    used.insert(references.resolve(&written.firmware.from)?);
+    let mut used = references.builds()?;
+    used.insert(firmware.from.value.clone());
     used.insert(kernel.from.value.clone());
     used.extend(kernel.config.iter().map(|config| config.value.clone()));
     for rule in &written.files {
@@ -136,18 +158,39 @@ fn check(document: Document<'_>, written: Written, directory: &Path) -> Result<M
     check_launch(document, &written.launch)?;
     check_cmdline(document, &written.cmdline)?;
     check_run(document, &written.run)?;
-    Ok(Manifest {
+    let manifest = Manifest {
         version: VERSION,
         name: written.name,
         inputs,
-        firmware: written.firmware,
+        firmware,
         kernel,
         cmdline: written.cmdline.value,
         files: written.files.into_iter().map(|rule| rule.value).collect(),
         init: written.init.value,
         launch: written.launch,
         run: written.run.value,
-    })
+    };
+    check_circles(document, &manifest)?;
+    Ok(manifest)
+}
+
+/// What is compiled from itself can never be.
+fn check_circles(document: Document<'_>, manifest: &Manifest) -> Result<()> {
+    let ordered = manifest.builds();
+    let circle = manifest.inputs.iter().find_map(|(name, source)| match source {
+        Source::Build(build) if !ordered.iter().any(|(known, _)| *known == name) => {
+            Some((name, build))
+        }
+        _ => None,
+    });
+    match circle {
+        Some((name, build)) => {
+            let position = build.inputs().next().map_or_else(Position::default, |at| at.position);
+            let message = format!("input `{name}` is compiled from itself");
+            Err(document.error_at(position, message))
+        }
+        None => Ok(()),
+    }
 }
 
 fn check_version(document: Document<'_>, version: &At<u32>) -> Result<()> {
@@ -187,12 +230,26 @@ fn check_source(document: Document<'_>, name: &Name, source: &At<Source>) -> Res
                 None => Ok(()),
             }
         }
+        Source::Build(build) => check_build(build).or_else(|message| wrong(&message)),
         Source::Tar(tar) => match (&tar.file, &tar.url, &tar.sha256) {
             (Some(_), None, _) | (None, Some(_), Some(_)) => Ok(()),
             (None, Some(_), None) => wrong("a `url` needs its `sha256`"),
             _ => wrong("exactly one of `file` and `url` is needed"),
         },
         _ => Ok(()),
+    }
+}
+
+fn check_build(build: &Build) -> Result<(), String> {
+    if build.room.is_empty() {
+        return Err("`room` is empty; name the inputs that are unpacked into it".to_owned());
+    }
+    if build.run.is_empty() {
+        return Err("`run` is empty; say the program and its arguments".to_owned());
+    }
+    match build.files.keys().find(|path| !room::is_for_recipes(path)) {
+        Some(path) => Err(format!("`{path}`: files are put below `{}`, not at `out`", room::BUILD)),
+        None => Ok(()),
     }
 }
 
@@ -212,11 +269,13 @@ fn kernel(
             Ok(kernel)
         }
         (Some(recipe), None) if kernel.image.is_none() && kernel.config.is_none() => {
-            let path = directory.join(recipe.value.as_str());
-            let beside = Path::new(recipe.value.as_str()).parent().unwrap_or(Path::new(""));
-            let mut resolved = read_recipe(&path, beside, inputs).map_err(|error| {
-                error.context(format!("the kernel's recipe `{}`", path.display()))
-            })?;
+            let mut resolved =
+                with_recipe(&recipe.value, directory, "kernel", |document, beside| {
+                    let KernelRecipe { version, inputs: brought, kernel } = document.parse()?;
+                    add_inputs(document, &version, brought, beside, inputs)?;
+                    References { document, inputs }.resolve_kernel(&kernel)?;
+                    Ok(kernel)
+                })?;
             resolved.modules.extend(kernel.modules);
             Ok(resolved)
         }
@@ -227,25 +286,73 @@ fn kernel(
     }
 }
 
-/// Reads the recipe at `path`, whose directory is `beside` as seen from the manifest.
-fn read_recipe(path: &Path, beside: &Path, inputs: &mut BTreeMap<Name, Source>) -> Result<Kernel> {
+/// The firmware as the manifest says it, or as the recipe it names says it.
+fn firmware(
+    document: Document<'_>,
+    written: At<WrittenFirmware>,
+    directory: &Path,
+    inputs: &mut BTreeMap<Name, Source>,
+) -> Result<Firmware> {
+    let At { value: firmware, position } = written;
+    match (firmware.recipe, firmware.from) {
+        (None, Some(from)) => {
+            References { document, inputs }.resolve(&from)?;
+            let named_blobs = firmware.named_blobs.unwrap_or_default();
+            Ok(Firmware { from, path: firmware.path, named_blobs })
+        }
+        (Some(recipe), None) if firmware.path.is_none() => {
+            let mut resolved =
+                with_recipe(&recipe.value, directory, "firmware", |document, beside| {
+                    let FirmwareRecipe { version, inputs: brought, firmware } = document.parse()?;
+                    add_inputs(document, &version, brought, beside, inputs)?;
+                    References { document, inputs }.resolve(&firmware.from)?;
+                    Ok(firmware)
+                })?;
+            resolved.named_blobs = firmware.named_blobs.unwrap_or(resolved.named_blobs);
+            Ok(resolved)
+        }
+        _ => Err(document.error_at(
+            position,
+            "a firmware is either a `recipe`, or `from` an input and a `path`",
+        )),
+    }
+}
+
+/// Reads the recipe at `path`, as seen from the manifest; `read` gets its directory, seen from there.
+fn with_recipe<T>(
+    path: &Line,
+    directory: &Path,
+    of: &str,
+    read: impl FnOnce(Document<'_>, &Path) -> Result<T>,
+) -> Result<T> {
+    let beside = Path::new(path.as_str()).parent().unwrap_or(Path::new(""));
+    let path = directory.join(path.as_str());
     let name = path.display().to_string();
-    let text = read_text(path)?;
-    let document = Document { name: &name, text: &text };
-    let recipe: Recipe = document.parse()?;
-    check_version(document, &recipe.version)?;
-    for (name, source) in recipe.inputs {
+    let text = read_text(&path)?;
+    read(Document { name: &name, text: &text }, beside)
+        .map_err(|error| error.context(format!("the {of}'s recipe `{name}`")))
+}
+
+/// Adds what a recipe brings, whose directory is `beside` as seen from the manifest.
+fn add_inputs(
+    document: Document<'_>,
+    version: &At<u32>,
+    brought: BTreeMap<Name, At<Source>>,
+    beside: &Path,
+    inputs: &mut BTreeMap<Name, Source>,
+) -> Result<()> {
+    check_version(document, version)?;
+    for (name, source) in brought {
         check_source(document, &name, &source)?;
         let position = source.position;
         let source = moved(source.value, beside)
-            .context(Kind::Malformed, || format!("input `{name}` of `{}`", path.display()))?;
+            .context(Kind::Malformed, || format!("input `{name}` of `{}`", document.name))?;
         if inputs.insert(name.clone(), source).is_some() {
             let message = format!("the manifest has an input `{name}` of its own");
             return Err(document.error_at(position, message).hint("rename the manifest's"));
         }
     }
-    References { document, inputs }.resolve_kernel(&recipe.kernel)?;
-    Ok(recipe.kernel)
+    Ok(())
 }
 
 /// A recipe's local paths are relative to the recipe; a manifest's inputs, to the manifest.
@@ -297,6 +404,28 @@ struct References<'a> {
 }
 
 impl References<'_> {
+    /// The inputs that others are compiled from.
+    fn builds(&self) -> Result<BTreeSet<Name>> {
+        let mut used = BTreeSet::new();
+        for (name, source) in self.inputs {
+            let Source::Build(build) = source else { continue };
+            for from in build.inputs() {
+                used.insert(self.resolve(from)?);
+            }
+            let packages = |from: &&At<Name>| {
+                !matches!(self.inputs.get(&from.value), Some(Source::Deb(_) | Source::Build(_)))
+            };
+            if let Some(from) = build.room.iter().find(packages) {
+                let message = format!(
+                    "input `{name}`: a room is unpacked from packages, and `{}` has none",
+                    from.value
+                );
+                return Err(self.document.error_at(from.position, message));
+            }
+        }
+        Ok(used)
+    }
+
     fn resolve_kernel(&self, kernel: &Kernel) -> Result<()> {
         self.resolve(&kernel.from)?;
         kernel.config.iter().try_for_each(|config| self.resolve(config).map(drop))

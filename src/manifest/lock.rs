@@ -70,6 +70,8 @@ pub struct LockedArchive {
 pub enum LockedInput {
     /// Packages, sorted by name.
     Deb(Vec<LockedPackage>),
+    /// A source package.
+    Source(LockedSource),
     /// A file that was beside the manifest.
     File(Object),
     /// A directory that was beside the manifest: every path in it.
@@ -80,6 +82,44 @@ pub enum LockedInput {
     Tar(LockedTar),
     /// A program that counterfoil itself carries; its bytes are under [`Lock::builtin`].
     Builtin(Name),
+    /// Something compiled from other inputs.
+    Build(LockedBuild),
+}
+
+/// A source package.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LockedSource {
+    /// `Package`.
+    pub package: String,
+    /// `Version`.
+    pub version: String,
+    /// The suite it was found in; a key of [`Lock::archives`].
+    pub suite: Suite,
+    /// Its parts, by what they are whatever the version: `orig.tar.xz`.
+    pub parts: BTreeMap<GuestPath, LockedPart>,
+}
+
+/// A part of a source package.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedPart {
+    /// Its path in the archive's pool.
+    pub path: String,
+    /// SHA-256 of its bytes.
+    pub sha256: Sha256,
+    /// Their length.
+    pub size: u64,
+}
+
+/// What compiling gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedBuild {
+    /// SHA-256 of everything that shapes the result: inputs, recipe, and the rules of the room.
+    pub recipe: Sha256,
+    /// The result, a tar archive.
+    pub result: Object,
 }
 
 /// One package.
@@ -154,6 +194,13 @@ pub struct LockedTar {
 impl LockedPackage {
     /// The .deb itself.
     pub fn deb(&self) -> Object {
+        Object { sha256: self.sha256, size: self.size }
+    }
+}
+
+impl LockedPart {
+    /// Its bytes.
+    pub fn object(&self) -> Object {
         Object { sha256: self.sha256, size: self.size }
     }
 }
@@ -291,6 +338,12 @@ impl Lock {
                 LockedInput::Deb(packages) => all.extend(packages.iter().map(|package| {
                     (format!("input `{name}`, package `{}`", package.package), package.data)
                 })),
+                LockedInput::Source(source) => all.extend(
+                    source
+                        .parts
+                        .iter()
+                        .map(|(path, part)| (format!("input `{name}`, `{path}`"), part.object())),
+                ),
                 LockedInput::File(object) => all.push((format!("input `{name}`"), *object)),
                 LockedInput::Dir(entries) => {
                     all.extend(entries.iter().filter_map(|(path, entry)| match entry {
@@ -303,6 +356,7 @@ impl Lock {
                 }
                 LockedInput::Url(url) => all.push((format!("input `{name}`"), url.object())),
                 LockedInput::Tar(tar) => all.push((format!("input `{name}`"), tar.data)),
+                LockedInput::Build(build) => all.push((format!("input `{name}`"), build.result)),
                 LockedInput::Builtin(_) => {}
             }
         }

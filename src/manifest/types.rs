@@ -48,6 +48,8 @@ pub struct Manifest {
 pub enum Source {
     /// Packages of a Debian archive.
     Deb(Deb),
+    /// A source package of a Debian archive: its parts, without name and version.
+    Source(SourceOf),
     /// A file beside the manifest.
     File(LocalPath),
     /// A directory beside the manifest.
@@ -58,6 +60,34 @@ pub enum Source {
     Tar(Tar),
     /// A program of the guest that counterfoil itself carries: `hello`.
     Builtin(Name),
+    /// Something compiled from other inputs.
+    Build(Build),
+}
+
+/// Something compiled from other inputs, in a [room](crate::room).
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Build {
+    /// The inputs, packages each, that are unpacked to be the whole file system of the room.
+    pub room: Vec<At<Name>>,
+    /// Symbolic links in the room that no package brings, because a maintainer script would make them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub links: BTreeMap<GuestPath, Line>,
+    /// What is put into `/build`, by its path there.
+    pub files: BTreeMap<GuestPath, Part>,
+    /// The program and its arguments. It leaves its results in `/build/out`.
+    pub run: Vec<Line>,
+}
+
+/// A file or a directory of an input.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Part {
+    /// The input.
+    pub from: At<Name>,
+    /// The path inside the input, where it has paths.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<GuestPath>,
 }
 
 /// Packages of one suite.
@@ -75,6 +105,19 @@ pub struct Deb {
     /// patterns: how a metapackage leads to the kernel of the day.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends: Vec<PackageName>,
+}
+
+/// A source package of one suite.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SourceOf {
+    /// Suite or codename.
+    pub suite: Suite,
+    /// Component; `main` unless said.
+    #[serde(default = "Suite::main")]
+    pub component: Suite,
+    /// The source package.
+    pub package: PackageName,
 }
 
 /// A path on the machine that locks, relative to the manifest. Never part of an artifact.
@@ -285,6 +328,13 @@ pub struct Run {
     pub ports: Vec<u16>,
 }
 
+impl Build {
+    /// Every input that shapes the result.
+    pub fn inputs(&self) -> impl Iterator<Item = &At<Name>> {
+        self.room.iter().chain(self.files.values().map(|part| &part.from))
+    }
+}
+
 impl Source {
     /// SHA-256 of the source's canonical text.
     pub fn digest(&self) -> Sha256 {
@@ -313,12 +363,59 @@ impl Manifest {
         if modules || self.files.iter().any(file) {
             parts.push("initrd");
         }
+        // And what is made of it.
+        for (made, build) in self.builds() {
+            if build.inputs().any(|from| from.value == *input) {
+                parts.extend(self.measured_by(made));
+            }
+        }
+        parts.sort_unstable();
+        parts.dedup();
         parts
+    }
+
+    /// The inputs that the image is put together from, without what those are compiled from.
+    pub fn inputs_of_image(&self) -> Vec<&Name> {
+        let used = |name: &&Name| {
+            let named = |at: &At<Name>| at.value == **name;
+            named(&self.firmware.from)
+                || named(&self.kernel.from)
+                || self.kernel.config.as_ref().is_some_and(named)
+                || self.files.iter().any(|rule| rule.from.as_ref().is_some_and(named))
+        };
+        self.inputs.keys().filter(used).collect()
+    }
+
+    /// The inputs that are compiled, each after those that it is compiled from.
+    pub fn builds(&self) -> Vec<(&Name, &Build)> {
+        let mut left: Vec<(&Name, &Build)> = self.inputs.iter().filter_map(build_of).collect();
+        let mut ordered = Vec::new();
+        while !left.is_empty() {
+            let waits = |build: &Build| {
+                build.inputs().any(|from| left.iter().any(|(name, _)| **name == from.value))
+            };
+            let (later, now): (Vec<_>, Vec<_>) =
+                left.iter().copied().partition(|(_, build)| waits(build));
+            if now.is_empty() {
+                // A circle, which no checked manifest has.
+                break;
+            }
+            ordered.extend(now);
+            left = later;
+        }
+        ordered
     }
 
     /// The manifest as canonical YAML: recipe written out, defaults said, keys in one order.
     pub fn canonical(&self) -> String {
         emit(self)
+    }
+}
+
+fn build_of<'a>((name, source): (&'a Name, &'a Source)) -> Option<(&'a Name, &'a Build)> {
+    match source {
+        Source::Build(build) => Some((name, build)),
+        _ => None,
     }
 }
 

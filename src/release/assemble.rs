@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::open::{Opened, Opener};
 use crate::kernel::bzimage::BzImage;
-use crate::kernel::config::Config;
+use crate::kernel::config::{Config, Setting};
 use crate::kernel::modules::{self, Module, ModuleError, Modules};
 use crate::kernel::{is_config, is_image};
 use crate::manifest::types::{FileRule, Manifest};
@@ -56,7 +56,7 @@ pub enum Order {
 /// guest.
 pub fn assemble(manifest: &Manifest, opener: &Opener<'_>, order: Order) -> Result<Assembled> {
     let mut inputs = BTreeMap::new();
-    let mut names: Vec<&Name> = manifest.inputs.keys().collect();
+    let mut names = manifest.inputs_of_image();
     order.apply(&mut names);
     for name in names {
         inputs.insert(name.clone(), opener.open(name)?);
@@ -79,7 +79,7 @@ pub fn assemble(manifest: &Manifest, opener: &Opener<'_>, order: Order) -> Resul
     for (path, mode) in MOUNT_POINTS {
         nodes.push((guest_path(path)?, made(Entry::Directory, mode)));
     }
-    nodes.extend(init_nodes(manifest, opener, &modules)?);
+    nodes.extend(init_nodes(manifest, opener, &modules, kernel.loads_modules)?);
     for rule in &manifest.files {
         nodes.extend(rule_nodes(rule, &inputs)?);
     }
@@ -123,6 +123,7 @@ fn init_nodes(
     manifest: &Manifest,
     opener: &Opener<'_>,
     modules: &[Module],
+    latch: bool,
 ) -> Result<Vec<(GuestPath, Node)>> {
     let mut paths = Vec::new();
     let mut nodes =
@@ -134,7 +135,7 @@ fn init_nodes(
         nodes.push((path.clone(), Node { origin, ..made(entry, 0o644) }));
         paths.push(path);
     }
-    let plan = Content::from_bytes(plan::write(manifest, &paths)?.into_bytes());
+    let plan = Content::from_bytes(plan::write(manifest, &paths, latch)?.into_bytes());
     nodes.push((guest_path(plan::PATH)?, made(Entry::File(plan), 0o644)));
     Ok(nodes)
 }
@@ -211,6 +212,8 @@ struct Kernel<'a> {
     image: Vec<u8>,
     modules: BTreeMap<String, GuestPath>,
     built_in: BTreeSet<String>,
+    /// Whether it can load modules at all; if not, there is nothing to latch.
+    loads_modules: bool,
 }
 
 impl<'a> Kernel<'a> {
@@ -242,7 +245,8 @@ impl<'a> Kernel<'a> {
             }
         };
         let config = read(&config, "the kernel's configuration")?;
-        judge(&header, &String::from_utf8_lossy(&config), name)?;
+        let config = judge(&header, &String::from_utf8_lossy(&config), name)?;
+        let loads_modules = config.setting("MODULES") != Setting::Off;
         let modules =
             paths.iter().filter_map(|path| Some((modules::name_of(path)?, path.clone()))).collect();
         let mut built_in = BTreeSet::new();
@@ -253,7 +257,7 @@ impl<'a> Kernel<'a> {
                 .filter_map(|line| modules::name_of(&format!("/{line}").parse().ok()?))
                 .collect();
         }
-        Ok(Self { input, image, modules, built_in })
+        Ok(Self { input, image, modules, built_in, loads_modules })
     }
 }
 
@@ -300,7 +304,7 @@ fn only(
     }
 }
 
-fn judge(header: &BzImage, text: &str, name: &Name) -> Result<()> {
+fn judge(header: &BzImage, text: &str, name: &Name) -> Result<Config> {
     let config = Config::parse(text).ok_or_else(|| {
         let message = format!("input `{name}`: its kernel configuration has no `CONFIG_` line");
         Error::new(Kind::Malformed, message)
@@ -319,7 +323,7 @@ fn judge(header: &BzImage, text: &str, name: &Name) -> Result<()> {
         .map(|finding| format!("CONFIG_{} ({})", finding.rule.option, finding.rule.why))
         .collect();
     if fatal.is_empty() {
-        return Ok(());
+        return Ok(config);
     }
     let message = format!(
         "input `{name}`: kernel {} cannot make a confidential guest that attests; it lacks {}",

@@ -12,11 +12,12 @@ use crate::names::GuestPath;
 
 pub use counterfoil_init::plan::PATH;
 
-/// The plan of `manifest`'s guest, which loads `modules` in this order.
+/// The plan of `manifest`'s guest, which loads `modules` in this order; `latch` is for a kernel that
+/// could load others.
 ///
 /// # Errors
 /// [`Kind::Malformed`] when the manifest asks for something that no plan can say.
-pub fn write<'a>(manifest: &'a Manifest, modules: &'a [GuestPath]) -> Result<String> {
+pub fn write<'a>(manifest: &'a Manifest, modules: &'a [GuestPath], latch: bool) -> Result<String> {
     let init = &manifest.init;
     let wrong = |what: &str, value: &str, error: ValueError| {
         Error::new(Kind::Malformed, format!("`init.{what}`: `{value}`: {error}"))
@@ -37,7 +38,7 @@ pub fn write<'a>(manifest: &'a Manifest, modules: &'a [GuestPath]) -> Result<Str
         let value = Text::new(value).map_err(|error| wrong("sysctl", value, error))?;
         directives.push(Directive::Sysctl { key, value });
     }
-    directives.push(Directive::LatchModules);
+    directives.extend(latch.then_some(Directive::LatchModules));
     if init.network == Network::Dhcp {
         directives.push(Directive::NetworkDhcp);
     }

@@ -13,6 +13,7 @@ use counterfoil::input::http::{Client, Settings};
 use counterfoil::input::report::Silent;
 use counterfoil::input::resolve::Resolver;
 use counterfoil::input::store::Store;
+use counterfoil::room::{Privilege, Room};
 use counterfoil::vm::{Qemu, private};
 
 use super::place::Ran;
@@ -39,14 +40,15 @@ pub fn manifests() -> PathBuf {
     COPIED
         .get_or_init(|| {
             let to = root().join(format!("manifests-{}", std::process::id()));
-            for directory in ["manifests", "manifests/models", "kernels"] {
-                fs::create_dir_all(to.join(directory)).unwrap();
+            for directory in ["manifests", "kernels", "firmware"] {
                 let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
-                for entry in walkdir::WalkDir::new(from).min_depth(1).max_depth(1) {
+                for entry in walkdir::WalkDir::new(&from) {
                     let entry = entry.unwrap();
-                    let name = entry.file_name().to_str().unwrap();
-                    if entry.file_type().is_file() && !name.ends_with(".lock.yaml") {
-                        fs::copy(entry.path(), to.join(directory).join(name)).unwrap();
+                    let place = to.join(directory).join(entry.path().strip_prefix(&from).unwrap());
+                    if entry.file_type().is_dir() {
+                        fs::create_dir_all(place).unwrap();
+                    } else if !entry.path().to_str().unwrap().ends_with(".lock.yaml") {
+                        fs::copy(entry.path(), place).unwrap();
                     }
                 }
             }
@@ -91,6 +93,11 @@ pub fn qemu() -> Qemu {
                 client: &client,
                 report: &Silent,
                 offline: false,
+                room: &Room {
+                    program: env!("CARGO_BIN_EXE_counterfoil").into(),
+                    privilege: Privilege::User,
+                    jobs: 1,
+                },
             };
             let resolver = Resolver { fetcher: &fetcher, now: 0 };
             Qemu::in_root(&private::root(&root().join("store/tools"), &resolver).unwrap())

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::index::{self, Compression, Packages};
 use super::keyring::{self, Keyring};
 use super::release::{self, Listed, Release};
+use super::source_package::{self, SourcePackage};
 use super::sources::{Source, Sources};
 use crate::digest::{Object, Sha256};
 use crate::input::http::{self, Client};
@@ -171,6 +172,43 @@ impl Archive {
         Ok(archive)
     }
 
+    /// The highest version of a source package in this component.
+    pub fn source_package(
+        &self,
+        search: &Search<'_>,
+        component: &str,
+        package: &str,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Option<SourcePackage>, Error> {
+        let directory = format!("{component}/source");
+        let plain = format!("{directory}/Sources");
+        let limit = self.release.files.get(&plain).map_or(MAX_INDEX, |f| f.size.min(MAX_INDEX));
+        let forms = self.forms(&plain);
+        if forms.is_empty() {
+            return Err(self.no_component(component));
+        }
+        let (path, bytes, compression) = self.fetch_index(search, &directory, &forms, progress)?;
+        let name = format!("{}/{path}", self.packages.suite());
+        Ok(source_package::find(&name, &bytes, compression, limit, package)?)
+    }
+
+    /// The forms of an index that the release file lists, the smallest first.
+    fn forms(&self, plain: &str) -> Vec<(String, Listed, Compression)> {
+        let form = |(extension, compression): &(&str, Compression)| {
+            let path = format!("{plain}{extension}");
+            self.release.files.get(&path).map(|listed| (path, *listed, *compression))
+        };
+        FORMS.iter().filter_map(form).collect()
+    }
+
+    fn no_component(&self, component: &str) -> Error {
+        Error::Component {
+            suite: self.packages.suite().to_owned(),
+            component: component.to_owned(),
+            known: self.release.components.clone(),
+        }
+    }
+
     fn add_component(
         &mut self,
         search: &Search<'_>,
@@ -187,13 +225,7 @@ impl Archive {
             let plain = format!("{directory}/Packages");
             // The plain form's size is known even where only compressed ones can be fetched.
             let limit = self.release.files.get(&plain).map_or(MAX_INDEX, |f| f.size.min(MAX_INDEX));
-            let forms: Vec<_> = FORMS
-                .iter()
-                .filter_map(|(extension, compression)| {
-                    let path = format!("{plain}{extension}");
-                    self.release.files.get(&path).map(|listed| (path, *listed, *compression))
-                })
-                .collect();
+            let forms = self.forms(&plain);
             if forms.is_empty() {
                 continue;
             }
@@ -206,11 +238,7 @@ impl Archive {
         if any {
             return Ok(());
         }
-        Err(Error::Component {
-            suite: self.packages.suite().to_owned(),
-            component: component.to_owned(),
-            known: self.release.components.clone(),
-        })
+        Err(self.no_component(component))
     }
 
     /// The first of an index's forms that can be had.

@@ -407,4 +407,4 @@ fn is_name(name: &str) -> bool {
 }
 
 /// Debian's indexes need 64 MiB for the dictionary.
-const XZ_MEMORY_KIB: u32 = 256 << 10;
+pub(super) const XZ_MEMORY_KIB: u32 = 256 << 10;

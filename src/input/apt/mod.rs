@@ -14,5 +14,6 @@ pub mod proxy;
 pub mod relation;
 pub mod release;
 pub mod resolve;
+pub mod source_package;
 pub mod sources;
 pub mod version;
