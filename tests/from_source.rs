@@ -1,0 +1,263 @@
+//! Firmware and kernel compiled from source: the same bytes for everyone, the example on them, and
+//! what a host can try, each against the packaged firmware and against ours.
+//!
+//! Compiling takes some ten minutes on two cores, so this runs when it is asked for:
+//! `cargo test --test from_source -- --ignored`.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test may fail"
+)]
+
+mod support;
+
+use std::fs;
+use std::io;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use counterfoil::launch::direct_boot::NamedBlobs;
+use counterfoil::manifest::Lock;
+use counterfoil::manifest::lock::LockedInput;
+use counterfoil::release::layout;
+use counterfoil::release::open::Release;
+use counterfoil::vm::machine::{Machine, Mode};
+use counterfoil::vm::{Outcome, Qemu, Watch};
+use support::real;
+
+/// What came of a machine.
+#[derive(Debug, PartialEq)]
+enum Fate {
+    /// Its kernel, or what was there in its place, printed the first words of a kernel.
+    Started,
+    /// It ended before.
+    Ended(Outcome),
+}
+
+use Fate::{Ended, Started};
+
+const REFUSED: Fate = Ended(Outcome::Refused);
+
+/// What a host tries: QEMU's further arguments, and what it does to the hash table.
+struct Attack {
+    arguments: Vec<String>,
+    table: fn(Vec<u8>) -> Option<Vec<u8>>,
+    memory: u32,
+}
+
+fn attack(arguments: &[&str], table: fn(Vec<u8>) -> Option<Vec<u8>>) -> Attack {
+    let arguments = arguments.iter().map(|word| (*word).to_owned()).collect();
+    Attack { arguments, table, memory: 512 }
+}
+
+fn fate(release: &Path, attack: &Attack) -> Fate {
+    let (mut watch, _directory, _) = start(release, attack);
+    let deadline = Instant::now() + Duration::from_secs(180);
+    loop {
+        if watch.has_started() {
+            return Started;
+        }
+        if let Some(outcome) = watch.step(&mut io::sink()).unwrap() {
+            return Ended(outcome);
+        }
+        assert!(Instant::now() < deadline, "no verdict: {}", watch.console());
+    }
+}
+
+fn start(release: &Path, attack: &Attack) -> (Watch, tempfile::TempDir, u16) {
+    let record = Release::open(release).unwrap().record;
+    let (at, bytes) = record.hash_table().unwrap().unwrap();
+    let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let machine = Machine {
+        mode: Mode::Emulated { hash_table: (attack.table)(bytes.to_vec()).map(|table| (at, table)) },
+        firmware: release.join(layout::FIRMWARE),
+        kernel: release.join(layout::KERNEL),
+        initrd: release.join(layout::INITRD),
+        cmdline: fs::read_to_string(release.join(layout::CMDLINE)).unwrap(),
+        cpu: "EPYC-v4".to_owned(),
+        vcpus: 1,
+        memory: attack.memory,
+        ports: vec![(port, 8080)],
+    };
+    let mut qemu: Qemu = real::qemu();
+    qemu.command.extend(attack.arguments.iter().map(Into::into));
+    let directory = tempfile::tempdir().unwrap();
+    let watch = Watch::start(&qemu, &machine, directory.path()).unwrap();
+    (watch, directory, port)
+}
+
+/// The three entries of a table: command line, initrd, kernel.
+fn entries(table: &[u8]) -> Vec<Vec<u8>> {
+    table[18..168].chunks(50).map(<[u8]>::to_vec).collect()
+}
+
+fn table(entries: &[&[u8]]) -> Option<Vec<u8>> {
+    let body = entries.concat();
+    // The GUID of a table (edk2, BlobVerifierSevHashes.c), and its length.
+    let mut table = vec![
+        0x06, 0xd6, 0x38, 0x94, 0x22, 0x4f, 0xc9, 0x4c, 0xb4, 0x79, 0xa7, 0x93, 0xd4, 0x11, 0xfd, 0x21,
+    ];
+    table.extend((18 + body.len() as u16).to_le_bytes());
+    table.extend(body);
+    table.resize(table.len().next_multiple_of(16), 0);
+    Some(table)
+}
+
+#[test]
+#[ignore = "compiles for ten minutes; see the top of this file"]
+fn the_example_boots_verifies_and_answers() {
+    let release = real::release("llama-hardened");
+    let record = Release::open(&release).unwrap().record;
+    let found = record.firmware.direct_boot.as_ref().unwrap();
+    assert!(matches!(found.named_blobs, NamedBlobs::Refused { .. }), "{found:?}");
+    let threats = fs::read_to_string(release.join(layout::THREAT_MODEL)).unwrap();
+    assert!(!threats.contains("has a hole"), "{threats}");
+
+    let (mut watch, _directory, port) = start(&release, &attack(&[], Some));
+    let deadline = Instant::now() + Duration::from_secs(180);
+    let body = r#"{"prompt": "counterfoil", "max_tokens": 32, "temperature": 0}"#;
+    let request = format!(
+        "POST /v1/completions HTTP/1.1\r\nHost: guest\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    loop {
+        assert_eq!(watch.step(&mut io::sink()).unwrap(), None, "{}", watch.console());
+        assert!(Instant::now() < deadline, "no answer: {}", watch.console());
+        let Some(answer) = exchange(port, &request) else { continue };
+        if answer.starts_with("HTTP/1.1 200") {
+            let text = r#""text":"nlnxjzkmxemmmmmmgexjsshsjktsnjkm""#;
+            assert!(answer.contains(text), "{answer}");
+            break;
+        }
+    }
+}
+
+fn exchange(port: u16, request: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+/// Compiled again by another user elsewhere, with another number of processes: the lock holds it.
+#[test]
+#[ignore = "compiles for ten minutes; see the top of this file"]
+fn what_is_compiled_is_the_same_elsewhere() {
+    let release = real::release("llama-hardened");
+    let lock = Lock::read(&release.join(layout::LOCK)).unwrap().unwrap();
+    let golden = fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/from-source"),
+    )
+    .unwrap();
+    for (name, input) in &lock.inputs {
+        let LockedInput::Build(build) = input else { continue };
+        // A package that the archive has replaced makes another recipe, which has no digest here yet.
+        match golden.lines().find_map(|line| line.strip_prefix(&format!("{} ", build.recipe))) {
+            Some(result) => assert_eq!(result, build.result.sha256.to_string(), "{name}"),
+            None => eprintln!("{name}: {} {} is new", build.recipe, build.result.sha256),
+        }
+    }
+    let directory = real::manifests();
+    let manifest = "manifests/llama-hardened.yaml";
+    let ran = real::run(&directory, &["build", manifest, "--output", "checked-hardened", "--check"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.contains("CPU count"), "{}", ran.stderr);
+}
+
+/// Every attempt that runs something which nobody measured, or fails for another reason than being
+/// seen, against the packaged firmware; all of them are refused by ours.
+#[test]
+#[ignore = "compiles for ten minutes; see the top of this file"]
+fn what_a_host_can_try() {
+    let (packaged, ours) = (real::release("llama"), real::release("llama-hardened"));
+    let kernel = packaged.join(layout::KERNEL).to_str().unwrap().to_owned();
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = directory.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let junk = file("junk", b"nothing that runs");
+    let named = |name: &str, file: &str| format!("name=etc/boot/{name},file={file}");
+    let (other, unnamed) = (named("other", &junk), named("", &junk));
+    // The packaged firmware runs what it was not given to measure.
+    let runs: &[(&str, Attack)] = &[
+        ("a shim", attack(&["-shim", &kernel], Some)),
+        ("an unknown name", attack(&["-fw_cfg", &other], Some)),
+        ("an empty name", attack(&["-fw_cfg", &unnamed], Some)),
+        ("no initrd in the table", attack(&[], |full| {
+            let all = entries(&full);
+            table(&[&all[0], &all[2]])
+        })),
+        ("no command line in the table", attack(&[], |full| {
+            let all = entries(&full);
+            table(&[&all[1], &all[2]])
+        })),
+        ("a kernel alone in the table", attack(&[], |full| table(&[&entries(&full)[2]]))),
+        ("a second kernel in the table", attack(&[], |full| {
+            let all = entries(&full);
+            let mut second = all[2].clone();
+            second[18] ^= 1;
+            table(&[&all[0], &all[1], &all[2], &second])
+        })),
+        ("an entry that nobody knows", attack(&[], |full| {
+            let all = entries(&full);
+            let mut unknown = all[0].clone();
+            unknown[0] ^= 1;
+            table(&[&all[0], &all[1], &all[2], &unknown])
+        })),
+    ];
+    for (what, attack) in runs {
+        assert_eq!(fate(&ours, attack), REFUSED, "{what}, ours");
+        assert_eq!(fate(&packaged, attack), Started, "{what}, packaged");
+    }
+    // These the packaged firmware does not run, either; ours says no before it looks further.
+    let refused: &[(&str, Attack)] = &[
+        ("no table", attack(&[], |_| None)),
+        ("an empty table", attack(&[], |_| table(&[]))),
+        ("no kernel in the table", attack(&[], |full| {
+            let all = entries(&full);
+            table(&[&all[0], &all[1]])
+        })),
+        ("an entry with too much in it", attack(&[], |full| {
+            let all = entries(&full);
+            let mut large = all[2].clone();
+            large[16] += 16;
+            large.extend([0; 16]);
+            table(&[&all[0], &all[1], &large])
+        })),
+        ("an entry of no length", attack(&[], |full| {
+            let all = entries(&full);
+            let mut none = all[2].clone();
+            none[16] = 0;
+            table(&[&all[0], &all[1], &none])
+        })),
+        ("the kernel twice and no initrd", attack(&[], |full| {
+            let all = entries(&full);
+            table(&[&all[0], &all[2], &all[2]])
+        })),
+        ("a table longer than it is", attack(&[], |mut full| {
+            full[16..18].copy_from_slice(&0x400u16.to_le_bytes());
+            Some(full)
+        })),
+        ("a shim of junk", attack(&["-shim", &junk], Some)),
+    ];
+    for (what, attack) in refused {
+        assert_eq!(fate(&ours, attack), REFUSED, "{what}");
+        assert_ne!(fate(&packaged, attack), Started, "{what}, packaged");
+    }
+    // The controls: the table in another order, and a disk that nobody looks at.
+    let order = attack(&[], |full| {
+        let all = entries(&full);
+        table(&[&all[2], &all[0], &all[1]])
+    });
+    assert_eq!(fate(&ours, &order), Started, "another order");
+    let disk = format!("file={junk},if=virtio,format=raw,readonly=on");
+    assert_eq!(fate(&ours, &attack(&["-drive", &disk], Some)), Started, "a disk");
+}
