@@ -73,7 +73,9 @@ fn start(release: &Path, attack: &Attack) -> (Watch, tempfile::TempDir, u16) {
     let (at, bytes) = record.hash_table().unwrap().unwrap();
     let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
     let machine = Machine {
-        mode: Mode::Emulated { hash_table: (attack.table)(bytes.to_vec()).map(|table| (at, table)) },
+        mode: Mode::Emulated {
+            hash_table: (attack.table)(bytes.to_vec()).map(|table| (at, table)),
+        },
         firmware: release.join(layout::FIRMWARE),
         kernel: release.join(layout::KERNEL),
         initrd: release.join(layout::INITRD),
@@ -99,7 +101,8 @@ fn table(entries: &[&[u8]]) -> Option<Vec<u8>> {
     let body = entries.concat();
     // The GUID of a table (edk2, BlobVerifierSevHashes.c), and its length.
     let mut table = vec![
-        0x06, 0xd6, 0x38, 0x94, 0x22, 0x4f, 0xc9, 0x4c, 0xb4, 0x79, 0xa7, 0x93, 0xd4, 0x11, 0xfd, 0x21,
+        0x06, 0xd6, 0x38, 0x94, 0x22, 0x4f, 0xc9, 0x4c, 0xb4, 0x79, 0xa7, 0x93, 0xd4, 0x11, 0xfd,
+        0x21,
     ];
     table.extend((18 + body.len() as u16).to_le_bytes());
     table.extend(body);
@@ -151,10 +154,9 @@ fn exchange(port: u16, request: &str) -> Option<String> {
 fn what_is_compiled_is_the_same_elsewhere() {
     let release = real::release("llama-hardened");
     let lock = Lock::read(&release.join(layout::LOCK)).unwrap().unwrap();
-    let golden = fs::read_to_string(
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/from-source"),
-    )
-    .unwrap();
+    let golden =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/from-source"))
+            .unwrap();
     for (name, input) in &lock.inputs {
         let LockedInput::Build(build) = input else { continue };
         // A package that the archive has replaced makes another recipe, which has no digest here yet.
@@ -165,7 +167,8 @@ fn what_is_compiled_is_the_same_elsewhere() {
     }
     let directory = real::manifests();
     let manifest = "manifests/llama-hardened.yaml";
-    let ran = real::run(&directory, &["build", manifest, "--output", "checked-hardened", "--check"]);
+    let ran =
+        real::run(&directory, &["build", manifest, "--output", "checked-hardened", "--check"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(ran.stderr.contains("CPU count"), "{}", ran.stderr);
 }
@@ -191,27 +194,39 @@ fn what_a_host_can_try() {
         ("a shim", attack(&["-shim", &kernel], Some)),
         ("an unknown name", attack(&["-fw_cfg", &other], Some)),
         ("an empty name", attack(&["-fw_cfg", &unnamed], Some)),
-        ("no initrd in the table", attack(&[], |full| {
-            let all = entries(&full);
-            table(&[&all[0], &all[2]])
-        })),
-        ("no command line in the table", attack(&[], |full| {
-            let all = entries(&full);
-            table(&[&all[1], &all[2]])
-        })),
+        (
+            "no initrd in the table",
+            attack(&[], |full| {
+                let all = entries(&full);
+                table(&[&all[0], &all[2]])
+            }),
+        ),
+        (
+            "no command line in the table",
+            attack(&[], |full| {
+                let all = entries(&full);
+                table(&[&all[1], &all[2]])
+            }),
+        ),
         ("a kernel alone in the table", attack(&[], |full| table(&[&entries(&full)[2]]))),
-        ("a second kernel in the table", attack(&[], |full| {
-            let all = entries(&full);
-            let mut second = all[2].clone();
-            second[18] ^= 1;
-            table(&[&all[0], &all[1], &all[2], &second])
-        })),
-        ("an entry that nobody knows", attack(&[], |full| {
-            let all = entries(&full);
-            let mut unknown = all[0].clone();
-            unknown[0] ^= 1;
-            table(&[&all[0], &all[1], &all[2], &unknown])
-        })),
+        (
+            "a second kernel in the table",
+            attack(&[], |full| {
+                let all = entries(&full);
+                let mut second = all[2].clone();
+                second[18] ^= 1;
+                table(&[&all[0], &all[1], &all[2], &second])
+            }),
+        ),
+        (
+            "an entry that nobody knows",
+            attack(&[], |full| {
+                let all = entries(&full);
+                let mut unknown = all[0].clone();
+                unknown[0] ^= 1;
+                table(&[&all[0], &all[1], &all[2], &unknown])
+            }),
+        ),
     ];
     for (what, attack) in runs {
         assert_eq!(fate(&ours, attack), REFUSED, "{what}, ours");
@@ -221,31 +236,46 @@ fn what_a_host_can_try() {
     let refused: &[(&str, Attack)] = &[
         ("no table", attack(&[], |_| None)),
         ("an empty table", attack(&[], |_| table(&[]))),
-        ("no kernel in the table", attack(&[], |full| {
-            let all = entries(&full);
-            table(&[&all[0], &all[1]])
-        })),
-        ("an entry with too much in it", attack(&[], |full| {
-            let all = entries(&full);
-            let mut large = all[2].clone();
-            large[16] += 16;
-            large.extend([0; 16]);
-            table(&[&all[0], &all[1], &large])
-        })),
-        ("an entry of no length", attack(&[], |full| {
-            let all = entries(&full);
-            let mut none = all[2].clone();
-            none[16] = 0;
-            table(&[&all[0], &all[1], &none])
-        })),
-        ("the kernel twice and no initrd", attack(&[], |full| {
-            let all = entries(&full);
-            table(&[&all[0], &all[2], &all[2]])
-        })),
-        ("a table longer than it is", attack(&[], |mut full| {
-            full[16..18].copy_from_slice(&0x400u16.to_le_bytes());
-            Some(full)
-        })),
+        (
+            "no kernel in the table",
+            attack(&[], |full| {
+                let all = entries(&full);
+                table(&[&all[0], &all[1]])
+            }),
+        ),
+        (
+            "an entry with too much in it",
+            attack(&[], |full| {
+                let all = entries(&full);
+                let mut large = all[2].clone();
+                large[16] += 16;
+                large.extend([0; 16]);
+                table(&[&all[0], &all[1], &large])
+            }),
+        ),
+        (
+            "an entry of no length",
+            attack(&[], |full| {
+                let all = entries(&full);
+                let mut none = all[2].clone();
+                none[16] = 0;
+                table(&[&all[0], &all[1], &none])
+            }),
+        ),
+        (
+            "the kernel twice and no initrd",
+            attack(&[], |full| {
+                let all = entries(&full);
+                table(&[&all[0], &all[2], &all[2]])
+            }),
+        ),
+        (
+            "a table longer than it is",
+            attack(&[], |mut full| {
+                full[16..18].copy_from_slice(&0x400u16.to_le_bytes());
+                Some(full)
+            }),
+        ),
         ("a shim of junk", attack(&["-shim", &junk], Some)),
     ];
     for (what, attack) in refused {
