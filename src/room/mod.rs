@@ -16,8 +16,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use serde::Serialize;
-
 pub use enter::Privilege;
 
 use crate::error::{Context as _, Error, Kind, Result};
@@ -62,10 +60,9 @@ pub struct Room {
 }
 
 /// What is done in the room.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct Work<'a> {
     /// Everything in the room, `/build` with the recipe's files included.
-    #[serde(skip)]
     pub tree: &'a Tree,
     /// The program and its arguments, in `/build`.
     pub run: &'a [Line],
