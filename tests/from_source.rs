@@ -20,11 +20,14 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use counterfoil::input::store::Store;
+use counterfoil::kernel::is_config;
 use counterfoil::launch::direct_boot::NamedBlobs;
 use counterfoil::manifest::Lock;
 use counterfoil::manifest::lock::LockedInput;
 use counterfoil::release::layout;
 use counterfoil::release::open::Release;
+use counterfoil::tree::archive::Archive;
 use counterfoil::vm::machine::{Machine, Mode};
 use counterfoil::vm::{Outcome, Qemu, Watch};
 use support::real;
@@ -146,6 +149,28 @@ fn exchange(port: u16, request: &str) -> Option<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     Some(answer)
+}
+
+/// What Kconfig made of the fragment is in the repository, to be read.
+#[test]
+#[ignore = "compiles for ten minutes; see the top of this file"]
+fn the_resolved_configuration_is_the_committed_one() {
+    let release = real::release("llama-hardened");
+    let lock = Lock::read(&release.join(layout::LOCK)).unwrap().unwrap();
+    let Some(LockedInput::Build(build)) = lock.inputs.get(&"kernel".parse().unwrap()) else {
+        panic!("the kernel is compiled")
+    };
+    let store = Store::open(&real::root().join("store")).unwrap();
+    let archive = Archive::index(store.need(build.result, "the kernel").unwrap().held).unwrap();
+    let (path, _) = archive.iter().find(|(path, _)| is_config(path)).unwrap();
+    let resolved = String::from_utf8(archive.file(path).unwrap().0.read().unwrap()).unwrap();
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels/minimal/resolved.config");
+    let committed = fs::read_to_string(committed).unwrap();
+    // A later kernel has other options; the fragment holds for it all the same.
+    let version = |text: &str| text.lines().nth(2).map(str::to_owned);
+    if version(&resolved) == version(&committed) {
+        assert!(resolved == committed, "the resolved configuration has changed");
+    }
 }
 
 /// Compiled again by another user elsewhere, with another number of processes: the lock holds it.
