@@ -157,7 +157,9 @@ impl Config {
             .lines()
             .take(8)
             .find_map(|line| {
-                line.strip_prefix("# Linux/x86 ")?.strip_suffix(" Kernel Configuration")
+                // By the name that ARCH was given.
+                let words = line.strip_prefix("# Linux/x86")?.split_once(' ')?.1;
+                words.strip_suffix(" Kernel Configuration")
             })
             .map(str::to_owned);
         (!options.is_empty()).then_some(Self { options, version })
@@ -205,5 +207,7 @@ mod tests {
         assert!(config.can_be_of("6.12.10+deb13-cloud-amd64"));
         assert!(config.can_be_of("6.12.0-50-cloud-amd64"));
         assert!(!config.can_be_of("6.1.0-50-cloud-amd64") && !config.can_be_of("7.12.10"));
+        let config = Config::parse(&named.replace("x86", "x86_64")).unwrap();
+        assert!(config.can_be_of("6.12.10") && !config.can_be_of("6.13.10"));
     }
 }
