@@ -11,8 +11,8 @@
 mod support;
 
 use std::fs;
-use std::io::{self, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread;
@@ -24,12 +24,8 @@ use counterfoil::release::layout;
 use counterfoil::release::open::Release;
 use counterfoil::vm::machine::{Machine, Mode};
 use counterfoil::vm::{Outcome, Watch};
+use support::guest::{ANSWER, PROMPT, exchange, post};
 use support::real;
-
-/// What the example's model of noise says, greedily, to this prompt: tests/tiny_gguf.rs holds the
-/// model's bytes, and the lead of each token is wide enough for every back-end.
-const PROMPT: &str = r#"{"prompt": "counterfoil", "max_tokens": 32, "temperature": 0}"#;
-const ANSWER: &str = r#""text":"nlnxjzkmxemmmmmmgexjsshsjktsnjkm""#;
 
 /// No verdict on a slow machine before this is a failure.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -288,24 +284,4 @@ fn run_command(release: &Path, port: &str, timeout: &str) -> std::process::Comma
 
 fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
-}
-
-fn post(port: u16, path: &str, body: &str) -> Option<String> {
-    let length = body.len();
-    exchange(
-        port,
-        &format!(
-            "POST {path} HTTP/1.1\r\nHost: guest\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
-        ),
-    )
-}
-
-/// `None` while nobody answers: QEMU's forwarded port resets until the guest listens.
-fn exchange(port: u16, request: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
-    stream.write_all(request.as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    (!answer.is_empty()).then_some(answer)
 }

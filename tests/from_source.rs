@@ -15,8 +15,7 @@ mod support;
 
 use std::fs;
 use std::io;
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -30,6 +29,7 @@ use counterfoil::release::open::Release;
 use counterfoil::tree::archive::Archive;
 use counterfoil::vm::machine::{Machine, Mode};
 use counterfoil::vm::{Outcome, Qemu, Watch};
+use support::guest::{ANSWER, PROMPT, post};
 use support::real;
 
 /// What came of a machine.
@@ -125,30 +125,15 @@ fn the_example_boots_verifies_and_answers() {
 
     let (mut watch, _directory, port) = start(&release, &attack(&[], Some));
     let deadline = Instant::now() + Duration::from_secs(180);
-    let body = r#"{"prompt": "counterfoil", "max_tokens": 32, "temperature": 0}"#;
-    let request = format!(
-        "POST /v1/completions HTTP/1.1\r\nHost: guest\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
     loop {
         assert_eq!(watch.step(&mut io::sink()).unwrap(), None, "{}", watch.console());
         assert!(Instant::now() < deadline, "no answer: {}", watch.console());
-        let Some(answer) = exchange(port, &request) else { continue };
+        let Some(answer) = post(port, "/v1/completions", PROMPT) else { continue };
         if answer.starts_with("HTTP/1.1 200") {
-            let text = r#""text":"nlnxjzkmxemmmmmmgexjsshsjktsnjkm""#;
-            assert!(answer.contains(text), "{answer}");
+            assert!(answer.contains(ANSWER), "{answer}");
             break;
         }
     }
-}
-
-fn exchange(port: u16, request: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
-    stream.write_all(request.as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    Some(answer)
 }
 
 /// What Kconfig made of the fragment is in the repository, to be read.

@@ -24,16 +24,17 @@ use zerocopy::{FromZeros as _, IntoBytes as _};
 const SNP: u32 = 1;
 const NATIVE: u32 = 2;
 
+fn platform(platform_type: IgvmPlatformType, compatibility_mask: u32) -> IgvmPlatformHeader {
+    IgvmPlatformHeader::SupportedPlatform(IGVM_VHS_SUPPORTED_PLATFORM {
+        compatibility_mask,
+        highest_vtl: 0,
+        platform_type,
+        platform_version: 1,
+        shared_gpa_boundary: 0,
+    })
+}
+
 fn file(directives: Vec<Directive>) -> Vec<u8> {
-    let platform = |platform_type, compatibility_mask| {
-        IgvmPlatformHeader::SupportedPlatform(IGVM_VHS_SUPPORTED_PLATFORM {
-            compatibility_mask,
-            highest_vtl: 0,
-            platform_type,
-            platform_version: 1,
-            shared_gpa_boundary: 0,
-        })
-    };
     let platforms =
         vec![platform(IgvmPlatformType::NATIVE, NATIVE), platform(IgvmPlatformType::SEV_SNP, SNP)];
     let policy = Initialization::GuestPolicy { policy: 0x3_0000, compatibility_mask: SNP };
@@ -234,15 +235,6 @@ fn other_platforms_do_not_count() {
         vtl: igvm::hv_defs::Vtl::Vtl0,
         registers: vec![igvm::registers::X86Register::Rip(1)],
         compatibility_mask: 4,
-    };
-    let platform = |platform_type, compatibility_mask| {
-        IgvmPlatformHeader::SupportedPlatform(IGVM_VHS_SUPPORTED_PLATFORM {
-            compatibility_mask,
-            highest_vtl: 0,
-            platform_type,
-            platform_version: 1,
-            shared_gpa_boundary: 0,
-        })
     };
     let moved = |compatibility_mask| Initialization::RelocatableRegion {
         compatibility_mask,
