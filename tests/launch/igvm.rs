@@ -219,6 +219,9 @@ fn what_kvm_would_not_start() {
     refused(vec![vmsa_at_end(), vmsa_at_end()], "vCPU 0: there are two");
     refused(vec![vmsa(0, 0x1000, |_| {})], "it is at 0x1000");
     refused(vec![vmsa(0, VMSA_GPA, |vmsa| vmsa.cr0 = 0x11)], "cr0 is 0x11");
+    for cr0 in [0x10, 0x30, 0x31] {
+        under("igvm-qemu", vec![vmsa(0, VMSA_GPA, |vmsa| vmsa.cr0 = cr0)]).unwrap();
+    }
     refused(vec![vmsa(0, VMSA_GPA, |vmsa| vmsa.cr4 = 0x20)], "cr4 is 0x20");
     refused(vec![vmsa(0, VMSA_GPA, |vmsa| vmsa.rflags = 0x202)], "rflags is 0x202");
     refused(vec![vmsa(0, VMSA_GPA, |vmsa| vmsa.efer = 0x500)], "efer is 0x500");

@@ -32,9 +32,10 @@ pub(super) fn check(gpa: u64, vmsa: &SevVmsa, first: &SevVmsa) -> Result<(), Vms
     if vmsa.sev_features != first.sev_features {
         return Err(VmsaFault::Features { features, first: first.sev_features.into() });
     }
-    // Protection or real mode, and NE and ET as KVM has them: 0x31 alone in coconut-svsm's igvmmeasure
-    // (--check-kvm), and a real-mode vCPU of QEMU's own has 0x30.
-    register("cr0", vmsa.cr0, matches!(vmsa.cr0, 0x30 | 0x31), "0x30 or 0x31")?;
+    // ET, with which a vCPU of QEMU's own starts (reports of such guests have it in their digest), or
+    // NE beside it, in protected or real mode (coconut-svsm, tools/igvmmeasure, --check-kvm).
+    let kept = matches!(vmsa.cr0, 0x10 | 0x30 | 0x31);
+    register("cr0", vmsa.cr0, kept, "0x10, 0x30 or 0x31")?;
     register("cr4", vmsa.cr4, vmsa.cr4 & CR4_MCE != 0, "one with bit 6 (0x40, MCE) set")?;
     register("rflags", vmsa.rflags, vmsa.rflags == RFLAGS, "0x2")?;
     register("efer", vmsa.efer, vmsa.efer & EFER_SVME != 0, "one with bit 12 (0x1000, SVME) set")?;
