@@ -22,7 +22,7 @@ use counterfoil::launch::HashTable;
 use counterfoil::launch::record::{Blob, Boot};
 use counterfoil::release::layout;
 use counterfoil::release::open::Release;
-use counterfoil::vm::machine::{Machine, Mode};
+use counterfoil::vm::machine::{Direct, Image, Machine, Mode};
 use counterfoil::vm::{Outcome, Watch};
 use support::guest::{ANSWER, PROMPT, exchange, post};
 use support::real;
@@ -47,10 +47,12 @@ impl Case {
         let port = free_port();
         let machine = Machine {
             mode: Mode::Emulated { hash_table: table.map(|(at, bytes)| (at, bytes.to_vec())) },
-            firmware: root.join(layout::FIRMWARE),
-            kernel: root.join(layout::KERNEL),
-            initrd: root.join(layout::INITRD),
-            cmdline: fs::read_to_string(root.join(layout::CMDLINE)).unwrap(),
+            image: Image::Direct(Direct {
+                firmware: root.join(layout::FIRMWARE),
+                kernel: root.join(layout::KERNEL),
+                initrd: root.join(layout::INITRD),
+                cmdline: fs::read_to_string(root.join(layout::CMDLINE)).unwrap(),
+            }),
             cpu: "EPYC-v4".to_owned(),
             vcpus: 1,
             memory: 512,
@@ -63,7 +65,7 @@ impl Case {
     fn change_initrd(&mut self) {
         let words = b"general.description";
         self.change(
-            |machine| &mut machine.initrd,
+            |image| &mut image.initrd,
             |bytes| {
                 let at = bytes.windows(words.len()).position(|window| window == words).unwrap();
                 // The key, a type of four bytes, a length of eight, then the text.
@@ -74,31 +76,38 @@ impl Case {
 
     /// One byte of the signature that Debian appends to its kernel, which nothing here reads.
     fn change_kernel(&mut self) {
-        self.change(|machine| &mut machine.kernel, |bytes| bytes.len() - 100);
+        self.change(|image| &mut image.kernel, |bytes| bytes.len() - 100);
     }
 
     fn change_cmdline(&mut self) {
-        self.machine.cmdline.push_str(" x=1");
+        self.image().cmdline.push_str(" x=1");
     }
 
-    fn change(&mut self, of: fn(&mut Machine) -> &mut PathBuf, at: impl Fn(&[u8]) -> usize) {
-        let path = of(&mut self.machine);
+    fn image(&mut self) -> &mut Direct {
+        let Image::Direct(image) = &mut self.machine.image else { unreachable!() };
+        image
+    }
+
+    fn change(&mut self, of: fn(&mut Direct) -> &mut PathBuf, at: impl Fn(&[u8]) -> usize) {
+        let changed = self.directory.path().join("changed");
+        let path = of(self.image());
         let mut bytes = fs::read(&path).unwrap();
         let at = at(&bytes);
         bytes[at] ^= 1;
-        *path = self.directory.path().join("changed");
+        *path = changed;
         fs::write(path, bytes).unwrap();
     }
 
     /// Makes the table that the launch of the changed machine would measure.
     fn measure_again(&mut self) {
-        let Machine { kernel, initrd, cmdline, mode, .. } = &mut self.machine;
+        let Direct { kernel, initrd, cmdline, .. } = self.image();
         let boot = Boot {
             kernel: Blob::of(&fs::read(kernel).unwrap()),
             initrd: Some(Blob::of(&fs::read(initrd).unwrap())),
             cmdline: cmdline.clone(),
         };
         let hashes: HashTable = boot.hashes().unwrap();
+        let mode = &mut self.machine.mode;
         let Mode::Emulated { hash_table: Some((_, bytes)) } = mode else { unreachable!() };
         *bytes = hashes.bytes().to_vec();
     }

@@ -187,6 +187,7 @@ impl Measure {
             kernel_hashes: subject.hashes.is_some(),
             encoding: self.output_format,
             warnings: &subject.warnings,
+            igvm: subject.igvm.as_ref(),
         };
         rows.print(ui, &digests)
     }

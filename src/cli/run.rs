@@ -18,7 +18,7 @@ use crate::input::resolve::Resolver;
 use crate::manifest::load::LEAST_MEMORY;
 use crate::release::layout;
 use crate::release::open::Release;
-use crate::vm::machine::{Machine, MemoryEncryption, Mode};
+use crate::vm::machine::{Direct, Image, Machine, MemoryEncryption, Mode};
 use crate::vm::qemu::{Qemu, QemuError};
 use crate::vm::{Outcome, Watch, private};
 
@@ -31,6 +31,7 @@ Examples:
   counterfoil run releases/llama --timeout 60       for scripts
   counterfoil run releases/llama --port 9000:8080   the guest's 8080 at 127.0.0.1:9000
   counterfoil run releases/llama --print            only show the QEMU command
+  counterfoil run releases/llama --igvm --qemu qemu-with-igvm/qemu-system-x86_64
 
 Exit codes: 0 the guest powered off, 1 it restarted or panicked or QEMU failed, 10 the firmware
 refused what it was handed, 20 the time was up.";
@@ -48,6 +49,9 @@ pub(super) struct Run {
     /// Whether to run confidential or emulated; `auto` looks at what the machine can do.
     #[arg(long, value_enum, default_value_t = Machinery::Auto)]
     machine: Machinery,
+    /// Start from the release's IGVM file: nothing is handed over by the host.
+    #[arg(long, conflicts_with = "vcpus")]
+    igvm: bool,
     /// Number of vCPUs; one that the launch record has a digest for unless said.
     #[arg(long, value_name = "N")]
     vcpus: Option<u32>,
@@ -90,6 +94,13 @@ impl Run {
         release.check_artifacts()?;
         let machine = self.machine(&release)?;
         let qemu = self.qemu(ui, settings)?;
+        if self.igvm && !qemu.takes_igvm() {
+            let message = "this QEMU does not start from IGVM files";
+            return Err(Error::new(Kind::CannotDecide, message).hint(
+                "Debian's is built without them; tests/igvm-qemu.sh builds one that does, for \
+                 `--qemu`",
+            ));
+        }
         if self.print {
             return self.print(ui, &machine, qemu);
         }
@@ -99,6 +110,10 @@ impl Run {
             .context(Kind::Environment, || "failed making the machine's directory".to_owned())?;
         match &machine.mode {
             Mode::Snp { .. } => ui.note("an SEV-SNP guest, measured by the processor"),
+            Mode::Emulated { .. } if self.igvm => ui.note(
+                "no SEV-SNP here: software emulation, nothing is attested; all that is booted is in \
+                 the IGVM file",
+            ),
             Mode::Emulated { .. } => ui.note(
                 "no SEV-SNP here: software emulation, nothing is attested; the firmware checks \
                  kernel, initrd and command line against the measured table",
@@ -132,6 +147,7 @@ impl Run {
                 policy: record.policy.0,
                 memory_encryption: MemoryEncryption::default(),
             },
+            false if self.igvm => Mode::Emulated { hash_table: None },
             false => {
                 let table = record.hash_table().context(Kind::Malformed, malformed)?;
                 Mode::Emulated { hash_table: table.map(|(at, bytes)| (at, bytes.to_vec())) }
@@ -143,17 +159,37 @@ impl Run {
                 .context(Kind::Environment, || format!("failed finding `{}`", path.display()))
         };
         let cpu = self.cpu.clone().or_else(|| record.cpus.first()?.model.clone());
-        let vcpus = self.vcpus.or_else(|| record.vcpus.first().copied()).unwrap_or(1);
+        let (image, in_file) = match self.igvm {
+            true => {
+                let igvm = release.igvm.as_ref().ok_or_else(|| {
+                    let message = format!("`{}` has no IGVM file", self.release.display());
+                    Error::new(Kind::CannotDecide, message)
+                        .hint("ask for one with `launch.igvm` in the manifest")
+                })?;
+                (Image::Igvm(absolute(layout::IGVM)?), Some(igvm.vcpus))
+            }
+            false => (
+                Image::Direct(Direct {
+                    firmware: absolute(layout::FIRMWARE)?,
+                    kernel: absolute(layout::KERNEL)?,
+                    initrd: absolute(layout::INITRD)?,
+                    cmdline: record
+                        .boot
+                        .as_ref()
+                        .map(|boot| boot.cmdline.clone())
+                        .unwrap_or_default(),
+                }),
+                None,
+            ),
+        };
+        let vcpus = in_file.or(self.vcpus).or_else(|| record.vcpus.first().copied()).unwrap_or(1);
         let ports = match self.port.is_empty() {
             true => run.ports.iter().map(|port| (*port, *port)).collect(),
             false => self.port.clone(),
         };
         Ok(Machine {
             mode,
-            firmware: absolute(layout::FIRMWARE)?,
-            kernel: absolute(layout::KERNEL)?,
-            initrd: absolute(layout::INITRD)?,
-            cmdline: record.boot.as_ref().map(|boot| boot.cmdline.clone()).unwrap_or_default(),
+            image,
             cpu: cpu.unwrap_or_else(|| "EPYC-v4".to_owned()),
             vcpus,
             memory: self.memory.or(run.memory).unwrap_or(MEMORY),

@@ -1,3 +1,4 @@
-//! The image writers. Each is a pure function from a tree to bytes, and has an epoch.
+//! The image writers. Each is a pure function to bytes, and has an epoch.
 
 pub mod cpio;
+pub mod igvm;

@@ -15,6 +15,7 @@ pub use error::{FirmwareError, ImageError};
 
 use super::hash_table::TABLE_SIZE;
 use super::hex;
+use super::measured_image::DESCRIPTION_SIZE;
 use super::page::PAGE_SIZE;
 
 /// The launch-relevant part of a firmware image. A value of this type has passed every check.
@@ -23,6 +24,7 @@ pub struct Firmware {
     size: u32,
     reset_eip: Option<u32>,
     hash_table: Option<HashTableArea>,
+    image_area: Option<ImageArea>,
     sections: Vec<Section>,
 }
 
@@ -69,6 +71,15 @@ pub struct HashTableArea {
     pub size: u32,
 }
 
+/// Where the firmware looks for the description of a [measured image](super::MeasuredImage).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ImageArea {
+    /// Its first byte.
+    pub gpa: u32,
+    /// The room there.
+    pub size: u32,
+}
+
 impl Firmware {
     /// Reads the footer of an image. The rest of the image is not looked at; see
     /// [`super::page::image_digest`] for its pages and [`super::DirectBoot`] for its modules.
@@ -84,7 +95,12 @@ impl Firmware {
         let parsed = image_size(size).and_then(|size| {
             let before = (size as usize).saturating_sub(tail.len());
             let footer = footer::read(tail, before, &mut places)?;
-            Self::new(size, footer.reset_eip, footer.hash_table, footer.sections)
+            let firmware = Self::new(size, footer.reset_eip, footer.hash_table, footer.sections)?;
+            let image_area = footer.image_area.filter(|area| area.gpa != 0);
+            if let Some(area) = image_area {
+                check_image_area(area, &firmware)?;
+            }
+            Ok(Self { image_area, ..firmware })
         });
         parsed.map_err(|what| ImageError { offset: places.of(&what), what })
     }
@@ -104,7 +120,7 @@ impl Firmware {
         if let Some(area) = hash_table {
             check_hash_table(area, &sections)?;
         }
-        Ok(Self { size, reset_eip, hash_table, sections })
+        Ok(Self { size, reset_eip, hash_table, image_area: None, sections })
     }
 
     /// The size of the image in bytes.
@@ -125,6 +141,12 @@ impl Firmware {
     /// Where the SEV hash table goes.
     pub fn hash_table(&self) -> Option<HashTableArea> {
         self.hash_table
+    }
+
+    /// Where a measured image is described, if the firmware looks for one. A record does not say
+    /// so: where the host hands over what is booted, there is none.
+    pub fn image_area(&self) -> Option<ImageArea> {
+        self.image_area
     }
 
     /// The SEV metadata, in the order of the image, which is the order of the launch.
@@ -226,5 +248,23 @@ fn check_hash_table(area: HashTableArea, sections: &[Section]) -> Result<(), Fir
             Err(FirmwareError::HashTableElsewhere { gpa, page: page.gpa })
         }
         _ => Ok(()),
+    }
+}
+
+/// In the measured page, and not over the table in it.
+fn check_image_area(area: ImageArea, firmware: &Firmware) -> Result<(), FirmwareError> {
+    let ImageArea { gpa, size } = area;
+    let wrong = FirmwareError::ImageArea { gpa, size, expected: DESCRIPTION_SIZE };
+    let (Some(page), Some(table)) = (firmware.hash_page(), firmware.hash_table()) else {
+        return Err(wrong);
+    };
+    let span = |gpa: u32, size: usize| u64::from(gpa)..u64::from(gpa) + size as u64;
+    let (own, table) = (span(gpa, DESCRIPTION_SIZE), span(table.gpa, TABLE_SIZE));
+    let page = span(page.gpa, PAGE_SIZE as usize);
+    let inside = own.start >= page.start && own.end <= page.end;
+    let beside = own.end <= table.start || table.end <= own.start;
+    match size as usize >= DESCRIPTION_SIZE && inside && beside {
+        true => Ok(()),
+        false => Err(wrong),
     }
 }

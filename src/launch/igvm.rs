@@ -8,6 +8,7 @@ mod kvm;
 mod memory;
 mod narrow;
 mod profile;
+pub mod record;
 
 use igvm::snp_defs::SevVmsa;
 use igvm::{IgvmDirectiveHeader as Directive, IgvmFile, IgvmInitializationHeader, IsolationType};
@@ -17,6 +18,7 @@ use zerocopy::IntoBytes as _;
 pub use doubt::Doubt;
 pub use error::{IgvmError, Section, VmsaFault};
 pub use profile::{IgvmProfile, Order, PROFILES};
+pub use record::IgvmRecord;
 
 use super::features::Policy;
 use super::page::{Chain, PAGE_SIZE, PageType, Update};

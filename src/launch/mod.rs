@@ -21,6 +21,7 @@ mod hex;
 pub mod id_block;
 pub mod igvm;
 pub mod measure;
+pub mod measured_image;
 pub mod page;
 pub mod profile;
 pub mod record;
@@ -38,6 +39,7 @@ pub use hash_table::HashTable;
 pub use id_block::{IdAuth, IdBlock};
 pub use igvm::Igvm;
 pub use measure::{Launch, Set};
+pub use measured_image::MeasuredImage;
 pub use profile::Profile;
 pub use record::Record;
 

@@ -517,14 +517,18 @@ fn check_launch(document: Document<'_>, launch: &Launch) -> Result<()> {
             .hint("QEMU's default is 0x30000"));
     }
     // Bit 0 of SEV_FEATURES is SNP_ACTIVE (AMD APM 24593, table B-4).
-    if let Some(features) = launch.features.iter().find(|features| features.0 & 1 == 0) {
+    let igvm = launch.igvm.as_ref();
+    let mut features = launch.features.iter().chain(igvm.map(|igvm| &igvm.features));
+    if let Some(features) = features.find(|features| features.0 & 1 == 0) {
         let message =
             format!("the features {features} lack bit 0, SNP_ACTIVE: that is no SNP guest");
         return Err(document.error_at(launch.vcpus.position, message));
     }
-    match launch.vcpus.value.iter().find(|count| !(1..=MAX_VCPUS).contains(*count)) {
-        Some(count) => Err(document.error_at(
-            launch.vcpus.position,
+    let counts = launch.vcpus.value.iter().map(|count| (count, launch.vcpus.position));
+    let igvm = igvm.map(|igvm| (&igvm.vcpus.value, igvm.vcpus.position));
+    match counts.chain(igvm).find(|(count, _)| !(1..=MAX_VCPUS).contains(*count)) {
+        Some((count, position)) => Err(document.error_at(
+            position,
             format!("{count} vCPUs cannot be launched; expected 1 to {MAX_VCPUS}"),
         )),
         None => Ok(()),

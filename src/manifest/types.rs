@@ -314,6 +314,20 @@ pub struct Launch {
     /// The guest policy (SNP firmware ABI, 56860, table 9).
     #[serde(default = "default_policy")]
     pub policy: Hex64,
+    /// Also write the image as one IGVM file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub igvm: Option<Igvm>,
+}
+
+/// The image as an IGVM file, which has its vCPUs in it.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Igvm {
+    /// The number of vCPUs.
+    pub vcpus: At<u32>,
+    /// SEV_FEATURES of each.
+    #[serde(default = "snp_active_alone")]
+    pub features: Hex64,
 }
 
 /// How `counterfoil run` starts the machine. Nothing here is measured.
@@ -439,7 +453,11 @@ fn ten() -> u16 {
 
 /// Bit 0 of SEV_FEATURES, SNP_ACTIVE, alone (AMD APM 24593 volume 2, table B-4).
 fn snp_active() -> Vec<Hex64> {
-    vec![Hex64(1)]
+    vec![snp_active_alone()]
+}
+
+fn snp_active_alone() -> Hex64 {
+    Hex64(1)
 }
 
 /// QEMU's default: SMT allowed and the reserved bit that must be one (56860, table 9).

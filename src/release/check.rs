@@ -148,7 +148,9 @@ fn give_away(root: &Path) -> std::io::Result<()> {
 /// # Errors
 /// [`Kind::Rejected`] naming the first file that differs, and where.
 pub fn compare(one: &Path, two: &Path) -> Result<()> {
-    for name in layout::ALL {
+    let has = |root: &Path, name: &str| root.join(name).exists();
+    let asked = layout::IF_ASKED.iter().filter(|name| has(one, name) || has(two, name));
+    for name in layout::ALL.iter().chain(asked) {
         let read = |root: &Path| {
             let path = root.join(name);
             fs::read(&path)

@@ -1,15 +1,19 @@
 //! From artifacts to the launch record.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::path::Path;
 
 use crate::digest::Object;
-use crate::error::{Error, Kind, Result};
-use crate::image::cpio;
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::image::igvm::{IgvmWriteError, Image};
+use crate::image::{self, cpio};
 use crate::launch::direct_boot::NamedBlobs as Found;
+use crate::launch::igvm::IgvmRecord;
+use crate::launch::igvm::record::{PROFILE, VERSION, vcpus};
 use crate::launch::record::{Blob, Boot, FirmwareRecord, Inputs, RecordError};
-use crate::launch::{Cpu, Policy, Profile, Record, Set, SevFeatures};
-use crate::manifest::types::{Launch, Manifest, NamedBlobs};
+use crate::launch::{Cpu, Firmware, Policy, Profile, Record, Set, SevFeatures};
+use crate::manifest::types::{self, Launch, Manifest, NamedBlobs};
 use crate::release::assemble::Assembled;
 use crate::release::layout;
 
@@ -64,6 +68,80 @@ pub fn record(manifest: &Manifest, assembled: &Assembled, initrd: Object) -> Res
         writers: BTreeMap::from([epoch(cpio::EPOCH)]),
     };
     Record::new(inputs).map_err(|error| refused(&what, error))
+}
+
+/// What a release was made of so far.
+pub struct Parts<'a> {
+    /// What was asked for.
+    pub manifest: &'a Manifest,
+    /// The artifacts.
+    pub assembled: &'a Assembled,
+    /// The launch record.
+    pub record: &'a Record,
+}
+
+/// Writes the image as one IGVM file to `out`, with the initrd read from `initrd` and of that size.
+///
+/// # Errors
+/// [`Kind::Rejected`] when the firmware would boot what the host hands over, or the image does not
+/// fit.
+pub fn igvm(
+    asked: &types::Igvm,
+    parts: &Parts<'_>,
+    initrd: (&mut dyn Read, u64),
+    out: impl Write,
+) -> Result<IgvmRecord> {
+    let Parts { manifest, assembled, record } = parts;
+    let (initrd, initrd_size) = initrd;
+    let input = &manifest.firmware.from.value;
+    let failed = || format!("the image cannot be an IGVM file (firmware: input `{input}`)");
+    let layout = Firmware::parse(&assembled.firmware).context(Kind::Malformed, failed)?;
+    let boot = record.boot.clone().ok_or_else(|| {
+        Error::new(Kind::Rejected, "a launch without a kernel cannot be an IGVM file")
+    })?;
+    let hashes = boot.hashes().context(Kind::Malformed, failed)?;
+    let features = SevFeatures(asked.features.0);
+    let vmsas = vcpus(&layout, asked.vcpus.value, features).context(Kind::Rejected, failed)?;
+    let image = Image {
+        firmware: &assembled.firmware,
+        kernel: &assembled.kernel,
+        initrd: initrd_size,
+        cmdline: &boot.cmdline,
+        hashes,
+        policy: record.policy,
+        vmsas: &vmsas,
+    };
+    let written = image::igvm::write(image, &layout, initrd, out).map_err(|error| {
+        let (kind, from_source) = match &error {
+            IgvmWriteError::Firmware => (Kind::Rejected, true),
+            IgvmWriteError::Read(_) | IgvmWriteError::Write(_) => (Kind::Environment, false),
+            _ => (Kind::Rejected, false),
+        };
+        let error = Error::caused(kind, failed(), error);
+        match from_source {
+            true => {
+                error.hint("take the firmware of firmware/amdsev.yaml, or leave out `launch.igvm`")
+            }
+            false => error,
+        }
+    })?;
+    let mut writers = record.writers.clone();
+    writers.extend([epoch(image::igvm::EPOCH)]);
+    Ok(IgvmRecord {
+        version: VERSION,
+        tool: record.tool.clone(),
+        writers,
+        profile: PROFILE.id.to_owned(),
+        policy: record.policy,
+        file: Blob { sha256: written.object.sha256, size: written.object.size },
+        firmware: record.firmware.sha256,
+        boot,
+        reset_eip: record.firmware.reset_eip,
+        vcpus: asked.vcpus.value,
+        sev_features: features,
+        digest_before_vcpus: written.digest_before_vcpus,
+        digest: written.digest,
+    })
 }
 
 /// What is wrong with firmware that runs named blobs, in one sentence.

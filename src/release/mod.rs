@@ -3,6 +3,7 @@
 //! ```text
 //! RELEASE/
 //!   image/firmware.fd  image/kernel  image/initrd  image/cmdline
+//!   image/guest.igvm  igvm.json  all of it as one file, and its record, where the manifest asks for it
 //!   manifest.yaml  lock.yaml     what it was made from, written out
 //!   launch.json                  the launch record: inputs to the digests, and the digests
 //!   inventory.json               every path in the initrd and the input it came from
@@ -28,6 +29,10 @@ pub mod layout {
     pub const INITRD: &str = "image/initrd";
     /// The command line, without NUL and without newline.
     pub const CMDLINE: &str = "image/cmdline";
+    /// The image as one IGVM file.
+    pub const IGVM: &str = "image/guest.igvm";
+    /// The record of that file.
+    pub const IGVM_RECORD: &str = "igvm.json";
     /// The manifest in its canonical form.
     pub const MANIFEST: &str = "manifest.yaml";
     /// The lock.
@@ -39,7 +44,10 @@ pub mod layout {
     /// The threat model.
     pub const THREAT_MODEL: &str = "THREAT-MODEL.md";
 
-    /// All of them, in the order in which they are compared: what is measured first.
+    /// Those of every release, in the order in which they are compared: what is measured first.
     pub const ALL: [&str; 9] =
         [FIRMWARE, KERNEL, INITRD, CMDLINE, RECORD, INVENTORY, THREAT_MODEL, MANIFEST, LOCK];
+
+    /// Those of a release whose manifest asks for them.
+    pub const IF_ASKED: [&str; 2] = [IGVM, IGVM_RECORD];
 }

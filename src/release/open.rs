@@ -1,13 +1,16 @@
 //! Reading a release back.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Object;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::store;
-use crate::launch::Record;
+use crate::launch::igvm::IgvmRecord;
+use crate::launch::igvm::record::{IgvmRecordError, PROFILE};
 use crate::launch::record::{Blob, RecordError};
+use crate::launch::{Igvm, Record};
 use crate::manifest::Manifest;
 use crate::manifest::load::Loaded;
 use crate::release::layout;
@@ -19,6 +22,8 @@ pub struct Release {
     pub root: PathBuf,
     /// Its launch record, every digest of it computed anew.
     pub record: Record,
+    /// The record of its IGVM file, if it has one.
+    pub igvm: Option<IgvmRecord>,
 }
 
 impl Release {
@@ -33,7 +38,8 @@ impl Release {
             return Err(Error::new(Kind::CannotDecide, message)
                 .hint("make one with `counterfoil build MANIFEST`"));
         }
-        Ok(Self { root: root.to_owned(), record: read_record(&path)? })
+        let record = read_record(&path)?;
+        Ok(Self { root: root.to_owned(), igvm: read_igvm_record(root, &record)?, record })
     }
 
     /// The manifest that it was made from.
@@ -64,7 +70,31 @@ impl Release {
             }
             self.check(layout::CMDLINE, Blob::of(boot.cmdline.as_bytes()))?;
         }
-        Ok(())
+        match &self.igvm {
+            Some(igvm) => {
+                self.check(layout::IGVM, igvm.file)?;
+                self.check_igvm(igvm)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Measures the IGVM file.
+    fn check_igvm(&self, record: &IgvmRecord) -> Result<()> {
+        let path = self.path(layout::IGVM);
+        let named = || format!("`{}`", path.display());
+        let file = fs::read(&path).context(Kind::Environment, named)?;
+        let igvm = Igvm::parse(file).context(Kind::Malformed, named)?;
+        let found = igvm.digest(PROFILE).context(Kind::Malformed, named)?;
+        if found == record.digest && igvm.policy() == Some(record.policy) {
+            return Ok(());
+        }
+        let message = format!(
+            "{} is not what its record says: the record has the digest {}, the file {found}",
+            named(),
+            record.digest
+        );
+        Err(Error::new(Kind::Rejected, message).hint("build the release again, or fetch it again"))
     }
 
     fn check(&self, name: &str, expected: Blob) -> Result<()> {
@@ -83,6 +113,30 @@ impl Release {
         );
         Err(Error::new(Kind::Rejected, message).hint("build the release again, or fetch it again"))
     }
+}
+
+/// The record of the IGVM file, which must be of the same firmware, kernel, initrd and command line.
+fn read_igvm_record(root: &Path, launch: &Record) -> Result<Option<IgvmRecord>> {
+    let path = root.join(layout::IGVM_RECORD);
+    let failed = || format!("failed reading `{}`", path.display());
+    let json = match fs::read(&path) {
+        Ok(json) => json,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).context(Kind::Environment, failed),
+    };
+    let record = IgvmRecord::from_json(&json).map_err(|error| {
+        let kind = match &error {
+            IgvmRecordError::Digest { .. } => Kind::Rejected,
+            IgvmRecordError::Version { .. } => Kind::CannotDecide,
+            _ => Kind::Malformed,
+        };
+        Error::caused(kind, format!("`{}` does not hold", path.display()), error)
+    })?;
+    if record.firmware == launch.firmware.sha256 && launch.boot.as_ref() == Some(&record.boot) {
+        return Ok(Some(record));
+    }
+    let message = format!("`{}` is of another image than `{}`", path.display(), layout::RECORD);
+    Err(Error::new(Kind::Rejected, message).hint("build the release again, or fetch it again"))
 }
 
 /// Reads a launch record and checks it whole.

@@ -1,7 +1,7 @@
 //! Writing a release directory: whole, or not at all.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write as _};
+use std::io::{BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::error::{Context as _, Error, Kind, Result};
 use crate::image::cpio::{self, CpioError};
 use crate::input::report::Report;
 use crate::launch::Record;
-use crate::manifest::{Lock, Manifest, directory_of};
+use crate::manifest::{Lock, Manifest, directory_of, types};
 use crate::release::assemble::Assembled;
 use crate::release::inventory::Inventory;
 use crate::release::{layout, measure, threat_model};
@@ -53,6 +53,12 @@ pub fn write(
     let initrd = new.initrd(assembled);
     report.end();
     let record = measure::record(manifest, assembled, initrd?)?;
+    if let Some(igvm) = &manifest.launch.igvm {
+        report.begin("writing the IGVM file", None);
+        let written = new.igvm(igvm, manifest, assembled, &record);
+        report.end();
+        new.file(layout::IGVM_RECORD, &written?)?;
+    }
     new.file(layout::FIRMWARE, &assembled.firmware)?;
     new.file(layout::KERNEL, &assembled.kernel)?;
     new.file(layout::CMDLINE, manifest.cmdline.as_str().as_bytes())?;
@@ -93,7 +99,7 @@ pub fn check_target(target: &Path) -> Result<()> {
         let path = entry.path().strip_prefix(target).unwrap_or(entry.path());
         let ours =
             |name: &&'static str| Path::new(name) == path || Path::new(name).starts_with(path);
-        if !layout::ALL.iter().any(ours) {
+        if !layout::ALL.iter().chain(&layout::IF_ASKED).any(ours) {
             let what = match target.join(layout::RECORD).is_file() {
                 true => "holds",
                 false => "is there and is not a release: it holds",
@@ -146,6 +152,29 @@ impl Staged {
         })?;
         out.flush().context(Kind::Environment, failed)?;
         Ok(object)
+    }
+
+    /// Writes the IGVM file; what comes back is its record.
+    fn igvm(
+        &self,
+        asked: &types::Igvm,
+        manifest: &Manifest,
+        assembled: &Assembled,
+        record: &Record,
+    ) -> Result<Vec<u8>> {
+        let failed = || "failed writing the IGVM file".to_owned();
+        let initrd =
+            File::open(self.root.join(layout::INITRD)).context(Kind::Environment, failed)?;
+        let size = initrd.metadata().context(Kind::Environment, failed)?.len();
+        let file = File::create(self.root.join(layout::IGVM)).context(Kind::Environment, failed)?;
+        let parts = measure::Parts { manifest, assembled, record };
+        let record = measure::igvm(
+            asked,
+            &parts,
+            (&mut BufReader::new(initrd), size),
+            BufWriter::new(file),
+        )?;
+        record.to_json().context(Kind::Environment, failed)
     }
 }
 

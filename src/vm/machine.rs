@@ -44,11 +44,18 @@ impl Default for MemoryEncryption {
     }
 }
 
-/// A machine to start.
+/// What a machine starts from.
 #[derive(Clone, Debug)]
-pub struct Machine {
-    /// How.
-    pub mode: Mode,
+pub enum Image {
+    /// The host hands everything over, and the firmware checks it against the hash table.
+    Direct(Direct),
+    /// One IGVM file with all of it.
+    Igvm(PathBuf),
+}
+
+/// A firmware, and what it boots.
+#[derive(Clone, Debug)]
+pub struct Direct {
     /// The firmware image.
     pub firmware: PathBuf,
     /// The kernel image.
@@ -57,6 +64,15 @@ pub struct Machine {
     pub initrd: PathBuf,
     /// The command line.
     pub cmdline: String,
+}
+
+/// A machine to start.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// How.
+    pub mode: Mode,
+    /// From what.
+    pub image: Image,
     /// QEMU's name of the CPU model.
     pub cpu: String,
     /// The number of vCPUs.
@@ -71,7 +87,11 @@ impl Machine {
     /// QEMU's arguments. `directory` is the machine's own, where [`Machine::prepare`] was called.
     pub fn arguments(&self, directory: &Path) -> Vec<OsString> {
         let mut arguments = Arguments::default();
-        let Self { firmware, kernel, initrd, cmdline, cpu, vcpus, memory, .. } = self;
+        let Self { image, cpu, vcpus, memory, .. } = self;
+        let (hashes, igvm) = match image {
+            Image::Direct(_) => (",kernel-hashes=on", ""),
+            Image::Igvm(_) => ("", ",igvm-cfg=igvm0"),
+        };
         arguments.flags(&["-nodefaults", "-no-user-config", "-no-reboot"]);
         arguments.pair("-display", "none");
         arguments.pair("-m", memory.to_string());
@@ -80,22 +100,24 @@ impl Machine {
             Mode::Snp { policy, memory_encryption: MemoryEncryption { c_bit, reduced_bits } } => {
                 arguments.pair("-accel", "kvm");
                 arguments.pair("-cpu", cpu);
-                arguments
-                    .pair("-machine", "q35,confidential-guest-support=sev0,memory-backend=ram0");
+                arguments.pair(
+                    "-machine",
+                    format!("q35,confidential-guest-support=sev0,memory-backend=ram0{igvm}"),
+                );
                 arguments.pair(
                     "-object",
                     format!("memory-backend-memfd,id=ram0,size={memory}M,share=on,prealloc=off"),
                 );
                 arguments.pair(
                     "-object",
-                    format!("sev-snp-guest,id=sev0,policy={policy:#x},cbitpos={c_bit},reduced-phys-bits={reduced_bits},kernel-hashes=on"),
+                    format!("sev-snp-guest,id=sev0,policy={policy:#x},cbitpos={c_bit},reduced-phys-bits={reduced_bits}{hashes}"),
                 );
             }
             Mode::Emulated { hash_table } => {
                 arguments.pair("-accel", "tcg");
                 // Inference code takes the best instructions it is offered; baseline models crash some.
                 arguments.pair("-cpu", "max");
-                arguments.pair("-machine", "q35");
+                arguments.pair("-machine", format!("q35{igvm}"));
                 if let Some((address, _)) = hash_table {
                     let file = directory.join(HASH_TABLE);
                     arguments.pair(
@@ -105,10 +127,17 @@ impl Machine {
                 }
             }
         }
-        arguments.pair("-bios", firmware);
-        arguments.pair("-kernel", kernel);
-        arguments.pair("-initrd", initrd);
-        arguments.pair("-append", cmdline);
+        match image {
+            Image::Direct(Direct { firmware, kernel, initrd, cmdline }) => {
+                arguments.pair("-bios", firmware);
+                arguments.pair("-kernel", kernel);
+                arguments.pair("-initrd", initrd);
+                arguments.pair("-append", cmdline);
+            }
+            Image::Igvm(file) => {
+                arguments.pair("-object", option("igvm-cfg,id=igvm0,file=", file, ""));
+            }
+        }
         let forwards: String = self
             .ports
             .iter()

@@ -56,6 +56,17 @@ impl Qemu {
         Ok(Self { command: vec![program.into()], version: found })
     }
 
+    /// Whether it was built to start from IGVM files.
+    pub fn takes_igvm(&self) -> bool {
+        let Some((program, arguments)) = self.command.split_first() else { return false };
+        let output = Command::new(program)
+            .args(arguments)
+            .args(["-object", "help"])
+            .stdin(Stdio::null())
+            .output();
+        output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("igvm-cfg"))
+    }
+
     /// Debian's QEMU unpacked at `root`, started through its own dynamic linker so that no library
     /// of this machine is loaded.
     pub fn in_root(root: &Path) -> Self {

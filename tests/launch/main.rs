@@ -7,6 +7,7 @@ mod drop_in;
 mod firmware;
 mod golden;
 mod igvm;
+mod igvm_image;
 mod image;
 mod oracle;
 #[path = "../support/peer.rs"]

@@ -73,7 +73,17 @@ impl Files {
             let pages = self.pages(pages)?;
             let hashes = hashes()?;
             let (record, warnings) = (None, Vec::new());
-            Ok(Subject { profile, firmware, image, pages, hashes, set, record, warnings })
+            Ok(Subject {
+                profile,
+                firmware,
+                image,
+                pages,
+                hashes,
+                set,
+                record,
+                igvm: None,
+                warnings,
+            })
         })
     }
 

@@ -11,6 +11,7 @@ use crate::cli::ui::{Style, Ui};
 use crate::error::{Context as _, Kind, Result};
 use crate::input::report::Report as _;
 use crate::launch::Profile;
+use crate::launch::igvm::IgvmRecord;
 use crate::launch::measure::Digest;
 use crate::launch::page::PAGE_SIZE;
 use crate::launch::record::DigestRecord;
@@ -31,6 +32,8 @@ pub(super) struct Rows<'a> {
     pub(super) encoding: Encoding,
     /// What was warned of.
     pub(super) warnings: &'a [String],
+    /// The IGVM file of the same image.
+    pub(super) igvm: Option<&'a IgvmRecord>,
 }
 
 impl Rows<'_> {
@@ -46,13 +49,21 @@ impl Rows<'_> {
                 "kernel_hashes": hashes,
                 "warnings": self.warnings,
                 "digests": rows,
+                "igvm": self.igvm.map(|igvm| json!({
+                    "profile": igvm.profile,
+                    "vcpus": igvm.vcpus,
+                    "sev_features": igvm.sev_features,
+                    "digest": self.encoding.text(&igvm.digest.0),
+                })),
             }));
         }
         let [one] = digests else {
             let head = format!("profile {id} ({covers}), kernel-hashes {hashes}");
             let records: Vec<_> = digests.iter().cloned().map(DigestRecord::from).collect();
             let rows = table_of(ui, &records, |row| self.encoding.text(&row.digest.0));
-            return ui.answer(&format!("{}\n{rows}", ui.paint(Style::Dim, &head)));
+            let igvm = self.igvm.map(|igvm| igvm_line(igvm, &self.encoding.text(&igvm.digest.0)));
+            let igvm = igvm.unwrap_or_default();
+            return ui.answer(&format!("{}\n{rows}{igvm}", ui.paint(Style::Dim, &head)));
         };
         let said = format!(
             "profile {id} ({covers}), {} vCPUs, CPU {} ({}), features {} ({}), kernel-hashes {hashes}",
@@ -132,6 +143,14 @@ fn table_of(ui: &Ui, digests: &[DigestRecord], text: impl Fn(&DigestRecord) -> S
         table += &format!("{vcpus:5}  {name:cpu$}  {features:wide$}  {}\n", text(digest));
     }
     table
+}
+
+/// The digest of the IGVM file, below a table of the others.
+pub(in crate::cli) fn igvm_line(igvm: &IgvmRecord, digest: &str) -> String {
+    let IgvmRecord { vcpus, sev_features, profile, .. } = igvm;
+    format!(
+        "{vcpus:5}  any CPU, IGVM file (profile {profile}), features {sev_features}  {digest}\n"
+    )
 }
 
 /// Writes the VMSAs as sev-snp-measure does, and says in detail what is in the first two, which all

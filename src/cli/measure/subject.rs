@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::digest::Sha384;
 use crate::error::{Context as _, Error, Kind, Result};
+use crate::launch::igvm::IgvmRecord;
 use crate::launch::record::RecordError;
 use crate::launch::{Cpu, Firmware, HashTable, Launch, Profile, Record, Set, SevFeatures};
 use crate::release::measure::{RUNS_NAMED_BLOBS, runs_named_blobs};
@@ -21,6 +22,8 @@ pub(in crate::cli) struct Subject {
     pub(in crate::cli) set: Set,
     /// What all of it was read from, if it was.
     pub(in crate::cli) record: Option<Record>,
+    /// The IGVM file beside it, measured anew.
+    pub(in crate::cli) igvm: Option<IgvmRecord>,
     /// What nobody who takes these digests may overlook.
     pub(in crate::cli) warnings: Vec<String>,
 }
@@ -29,7 +32,9 @@ impl Subject {
     pub(in crate::cli) fn of_release(root: &Path) -> Result<Self> {
         let release = Release::open(root)?;
         release.check_artifacts()?;
-        Self::new(release.record).context(Kind::Malformed, || "the launch record".to_owned())
+        let subject = Self::new(release.record)
+            .context(Kind::Malformed, || "the launch record".to_owned())?;
+        Ok(Self { igvm: release.igvm, ..subject })
     }
 
     pub(in crate::cli) fn of_record(path: &Path) -> Result<Self> {
@@ -47,6 +52,7 @@ impl Subject {
             hashes: record.boot.as_ref().map(|boot| boot.hashes()).transpose()?,
             set: record.set()?,
             record: Some(record),
+            igvm: None,
         })
     }
 

@@ -207,4 +207,17 @@ pub enum FirmwareError {
         /// The kernel-hashes section.
         page: u32,
     },
+    /// The firmware would look for a measured image where it is not described.
+    #[error(
+        "place for the description of a measured image, {size:#x} bytes at {gpa:#x}: expected at \
+         least {expected:#x}, in the page of the SEV hash table and beside the table"
+    )]
+    ImageArea {
+        /// Its address.
+        gpa: u32,
+        /// Its size.
+        size: u32,
+        /// The size of a description.
+        expected: usize,
+    },
 }

@@ -5,13 +5,15 @@
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
-use super::{FirmwareError, HashTableArea, Section, SectionKind};
+use super::{FirmwareError, HashTableArea, ImageArea, Section, SectionKind};
 use crate::launch::guid::Guid;
+use crate::launch::measured_image::MEASURED_IMAGE;
 
 #[derive(Default)]
 pub(super) struct Footer {
     pub(super) reset_eip: Option<u32>,
     pub(super) hash_table: Option<HashTableArea>,
+    pub(super) image_area: Option<ImageArea>,
     pub(super) sections: Vec<Section>,
 }
 
@@ -25,6 +27,8 @@ pub(super) struct Places {
     metadata: usize,
     /// The data of the entry that places the hash table.
     hash_table: usize,
+    /// The data of the entry that places the description of a measured image.
+    image_area: usize,
 }
 
 impl Places {
@@ -53,6 +57,7 @@ impl Places {
             E::HashTableSize { .. } | E::HashTableCrosses { .. } | E::HashTableElsewhere { .. } => {
                 Some(self.hash_table)
             }
+            E::ImageArea { .. } => Some(self.image_area),
         }
     }
 }
@@ -82,6 +87,11 @@ pub(super) fn read(
                 let [gpa, size] = entry.data::<[U32; 2]>()?;
                 places.hash_table = entry.start;
                 footer.hash_table = Some(HashTableArea { gpa: gpa.get(), size: size.get() });
+            }
+            MEASURED_IMAGE => {
+                let [gpa, size] = entry.data::<[U32; 2]>()?;
+                places.image_area = entry.start;
+                footer.image_area = Some(ImageArea { gpa: gpa.get(), size: size.get() });
             }
             SEV_METADATA => {
                 let from_end = entry.data::<U32>()?.get();

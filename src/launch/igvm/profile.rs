@@ -68,7 +68,7 @@ const NATIVE_ZERO: IgvmProfile = IgvmProfile {
     order: Order::File,
 };
 
-const QEMU: IgvmProfile = IgvmProfile {
+pub(super) const QEMU: IgvmProfile = IgvmProfile {
     id: "igvm-qemu",
     covers: "QEMU 10.1 and later on KVM",
     evidence: Evidence::Source,
