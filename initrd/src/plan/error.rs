@@ -16,7 +16,8 @@ pub struct PlanError {
 /// What is wrong with a line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Fault {
-    /// A directive that may stand once stands twice, or an environment variable is set twice.
+    /// A directive that may stand once stands twice, or an environment variable or a
+    /// volume is named twice.
     Duplicate,
     /// The first line is not [`HEADER`](super::HEADER).
     Header,

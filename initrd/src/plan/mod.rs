@@ -11,6 +11,7 @@
 //! | `module PATH` | any number | loaded in the order given; only one whose device is absent may fail |
 //! | `sysctl KEY VALUE` | any number | a key under `/proc/sys`, dots for slashes |
 //! | `latch-modules` | at most once | no module can be loaded from here on, by anyone |
+//! | `volume NAME PATH` | any number, each name once | the volume that the command line binds is mounted there |
 //! | `network dhcp` | at most once | without it, the loopback interface only |
 //! | `root read-only` | at most once | the root file system is remounted |
 //! | `user UID GID` | once | whom the workload runs as |
@@ -32,6 +33,8 @@ use core::fmt;
 
 pub use error::{Fault, PlanError};
 pub use value::{AbsolutePath, Hostname, Id, Seconds, SysctlKey, Text, ValueError, Variable};
+
+use crate::volume::VolumeName;
 
 /// Where PID 1 looks for its plan.
 pub const PATH: &str = "/etc/counterfoil/plan";
@@ -56,6 +59,7 @@ pub enum Directive<'a> {
     Module(AbsolutePath<'a>),
     Sysctl { key: SysctlKey<'a>, value: Text<'a> },
     LatchModules,
+    Volume { name: VolumeName<'a>, path: AbsolutePath<'a> },
     NetworkDhcp,
     RootReadOnly,
     User { uid: Id, gid: Id },
@@ -112,6 +116,11 @@ impl<'a> Directive<'a> {
             }
             "latch-modules" if rest.is_none() => Self::LatchModules,
             "latch-modules" => return Err(Fault::UnexpectedValue),
+            "volume" => {
+                let (name, path) = value()?.split_once(' ').ok_or(Fault::MissingValue)?;
+                let name = VolumeName::new(name).map_err(|_| ValueError::VolumeName)?;
+                Self::Volume { name, path: AbsolutePath::new(path)? }
+            }
             "network" => match value()? {
                 "dhcp" => Self::NetworkDhcp,
                 _ => return Err(Fault::UnknownChoice),
@@ -152,16 +161,17 @@ impl<'a> Directive<'a> {
             Self::Module(_) => (2, true),
             Self::Sysctl { .. } => (3, true),
             Self::LatchModules => (4, false),
-            Self::NetworkDhcp => (5, false),
-            Self::RootReadOnly => (6, false),
-            Self::User { .. } => (7, false),
-            Self::Workdir(_) => (8, false),
-            Self::Output(_) => (9, false),
-            Self::Exec(_) => (10, false),
-            Self::Arg(_) => (11, true),
-            Self::Env(_) => (12, true),
-            Self::OnExit(_) => (13, false),
-            Self::Grace(_) => (14, false),
+            Self::Volume { .. } => (5, true),
+            Self::NetworkDhcp => (6, false),
+            Self::RootReadOnly => (7, false),
+            Self::User { .. } => (8, false),
+            Self::Workdir(_) => (9, false),
+            Self::Output(_) => (10, false),
+            Self::Exec(_) => (11, false),
+            Self::Arg(_) => (12, true),
+            Self::Env(_) => (13, true),
+            Self::OnExit(_) => (14, false),
+            Self::Grace(_) => (15, false),
         }
     }
 }
@@ -173,6 +183,7 @@ impl fmt::Display for Directive<'_> {
             Self::Module(path) => write!(f, "module {path}"),
             Self::Sysctl { key, value } => write!(f, "sysctl {key} {value}"),
             Self::LatchModules => f.write_str("latch-modules"),
+            Self::Volume { name, path } => write!(f, "volume {name} {path}"),
             Self::NetworkDhcp => f.write_str("network dhcp"),
             Self::RootReadOnly => f.write_str("root read-only"),
             Self::User { uid, gid } => write!(f, "user {uid} {gid}"),
@@ -210,14 +221,15 @@ pub fn write(directives: &[Directive<'_>], out: &mut impl fmt::Write) -> Result<
     for (index, directive) in directives.iter().enumerate() {
         let at = at(index + 2);
         rules.admit(directive).map_err(at)?;
-        if let Directive::Env(variable) = directive {
-            let key = |earlier: &Directive<'_>| match earlier {
-                Directive::Env(earlier) => earlier.key() == variable.key(),
-                _ => false,
-            };
-            if directives[..index].iter().any(key) {
-                return Err(at(Fault::Duplicate));
+        let same = |earlier: &Directive<'_>| match (earlier, directive) {
+            (Directive::Env(earlier), Directive::Env(variable)) => earlier.key() == variable.key(),
+            (Directive::Volume { name: earlier, .. }, Directive::Volume { name, .. }) => {
+                earlier == name
             }
+            _ => false,
+        };
+        if directives[..index].iter().any(same) {
+            return Err(at(Fault::Duplicate));
         }
         fmt::write(&mut out, format_args!("{directive}\n")).map_err(|_| at(Fault::TooLong))?;
     }
@@ -270,17 +282,19 @@ impl<'a> Lines<'a> {
         };
         let directive = Directive::parse(line)?;
         self.rules.admit(&directive)?;
-        if let Directive::Env(variable) = directive {
-            self.check_key_is_new(variable.key())?;
+        match directive {
+            Directive::Env(variable) => self.check_is_new("env ", '=', variable.key())?,
+            Directive::Volume { name, .. } => self.check_is_new("volume ", ' ', name.as_str())?,
+            _ => {}
         }
         Ok(Some(directive))
     }
 
     /// Walks the lines that came before: quadratic in at most [`MAX_STRINGS`] lines, and needs no
     /// memory.
-    fn check_key_is_new(&self, key: &str) -> Result<(), Fault> {
+    fn check_is_new(&self, keyword: &str, end: char, key: &str) -> Result<(), Fault> {
         let earlier = self.text.split_terminator('\n').take(self.line - 1);
-        let mut keys = earlier.filter_map(|line| line.strip_prefix("env ")?.split_once('='));
+        let mut keys = earlier.filter_map(|line| line.strip_prefix(keyword)?.split_once(end));
         if keys.any(|(earlier, _)| earlier == key) { Err(Fault::Duplicate) } else { Ok(()) }
     }
 }
@@ -353,6 +367,7 @@ impl<'a> Plan<'a> {
                 Directive::Grace(seconds) => plan.grace = seconds,
                 Directive::Module(_)
                 | Directive::Sysctl { .. }
+                | Directive::Volume { .. }
                 | Directive::Arg(_)
                 | Directive::Env(_) => {}
             }
@@ -372,6 +387,14 @@ impl<'a> Plan<'a> {
     pub fn sysctls(&self) -> impl Iterator<Item = (SysctlKey<'a>, Text<'a>)> {
         self.directives().filter_map(|directive| match directive {
             Directive::Sysctl { key, value } => Some((key, value)),
+            _ => None,
+        })
+    }
+
+    /// The volumes, in order: the name of each, and where it is mounted.
+    pub fn volumes(&self) -> impl Iterator<Item = (VolumeName<'a>, AbsolutePath<'a>)> {
+        self.directives().filter_map(|directive| match directive {
+            Directive::Volume { name, path } => Some((name, path)),
             _ => None,
         })
     }
@@ -432,7 +455,7 @@ impl Rules {
 
     fn finish(&self) -> Result<(), Fault> {
         const REQUIRED: [(u8, &str); 5] =
-            [(7, "user"), (9, "output"), (10, "exec"), (11, "arg"), (13, "on-exit")];
+            [(8, "user"), (10, "output"), (11, "exec"), (12, "arg"), (14, "on-exit")];
         match REQUIRED.iter().find(|(place, _)| self.seen & (1 << place) == 0) {
             Some((_, keyword)) => Err(Fault::Missing(keyword)),
             None => Ok(()),

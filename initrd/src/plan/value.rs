@@ -44,6 +44,7 @@ pub enum ValueError {
     SysctlKey,
     Text,
     Variable,
+    VolumeName,
 }
 
 impl<'a> Text<'a> {
@@ -206,6 +207,7 @@ impl fmt::Display for ValueError {
             Self::SysctlKey => "not a sysctl key",
             Self::Text => "text with a newline or a NUL",
             Self::Variable => "not of the form `KEY=VALUE`",
+            Self::VolumeName => "not a volume's name",
         })
     }
 }

@@ -6,6 +6,8 @@ use counterfoil_init::plan::PlanError;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::volumes;
+
 /// Prints one line, in one write, after the program's name.
 macro_rules! say {
     ($($argument:tt)*) => { $crate::console::line(format_args!($($argument)*)) };
@@ -21,6 +23,8 @@ pub(crate) enum Failure<'a> {
     PlanNotText,
     /// What could not be done, to which thing (empty if there is but one), and why.
     System(&'static str, &'a str, Errno),
+    /// Which volume, and why it is not there.
+    Volume(&'a str, volumes::Fault),
 }
 
 impl fmt::Display for Failure<'_> {
@@ -30,6 +34,7 @@ impl fmt::Display for Failure<'_> {
             Self::NoLease => f.write_str("no address by DHCP"),
             Self::Plan(error) => write!(f, "{error}"),
             Self::PlanNotText => f.write_str("the plan is not UTF-8"),
+            Self::Volume(name, fault) => write!(f, "volume `{name}`: {fault}"),
             Self::System(what, "", errno) => write!(f, "{what}: {}", Reason(*errno)),
             Self::System(what, which, errno) => write!(f, "{what} `{which}`: {}", Reason(*errno)),
         }

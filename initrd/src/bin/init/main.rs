@@ -1,8 +1,8 @@
 //! PID 1 of a counterfoil guest.
 //!
 //! It does what the plan says and nothing else. The plan is in the measured initrd; so is this
-//! program. It takes no instruction from its arguments, its environment or the kernel's command
-//! line, and from the network an address only.
+//! program. It takes no instruction from its arguments or its environment, from the kernel's
+//! command line only which volumes the plan's names stand for, and from the network an address only.
 //!
 //! Whatever goes wrong before the workload runs ends PID 1, and with it the guest: the kernel
 //! panics. There is no shell and no second try, because a guest that is half set up is not the
@@ -19,6 +19,8 @@ mod signals;
 mod supervise;
 mod sys;
 mod sysctl;
+mod text;
+mod volumes;
 mod workload;
 
 #[path = "../start.rs"]
@@ -74,6 +76,7 @@ fn boot(buffer: &mut [u8]) -> Result<core::convert::Infallible, Failure<'_>> {
     if plan.latch_modules {
         modules::latch()?;
     }
+    volumes::mount_all(&plan)?;
     let network = network::up(&plan)?;
     if plan.root_read_only {
         mounts::make_root_read_only()?;

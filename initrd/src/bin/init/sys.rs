@@ -220,6 +220,122 @@ pub(crate) fn bind_to_device(socket: impl AsFd, interface: &[u8; 16]) -> Result<
         .map(|_| ())
 }
 
+/// An `ioctl` of `/dev/mapper/control`; what comes back is the kernel's answer in the same form.
+pub(crate) fn device_mapper(
+    control: impl AsFd,
+    command: DeviceMapper,
+    mut request: DmRequest,
+) -> Result<DmRequest, Errno> {
+    let fd = control.as_fd().as_raw_fd() as usize;
+    let argument = (&raw mut request).expose_provenance();
+    // SAFETY: every command of the enumeration takes a `struct dm_ioctl` and what follows it, and the
+    // kernel reads and writes `data_size` bytes, which is the size of the request. Any bytes are valid
+    // in it.
+    unsafe { syscall(IOCTL, [fd, command as usize, argument, 0, 0]) }.map(|_| request)
+}
+
+/// Those `ioctl`s (Linux, include/uapi/linux/dm-ioctl.h): `_IOWR(0xfd, NUMBER, struct dm_ioctl)`.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum DeviceMapper {
+    Create = 0xc138_fd03,
+    /// DM_DEV_SUSPEND, which resumes where the flag for suspending is not set.
+    Resume = 0xc138_fd06,
+    Load = 0xc138_fd09,
+}
+
+/// `struct dm_ioctl`, and behind it room for one `struct dm_target_spec` and its parameters.
+#[repr(C)]
+pub(crate) struct DmRequest {
+    version: [u32; 3],
+    data_size: u32,
+    data_start: u32,
+    target_count: u32,
+    open_count: i32,
+    flags: u32,
+    event_nr: u32,
+    padding: u32,
+    dev: u64,
+    name: [u8; 128],
+    uuid: [u8; 129],
+    data: [u8; 7],
+    sector_start: u64,
+    length: u64,
+    status: i32,
+    next: u32,
+    target_type: [u8; 16],
+    parameters: [u8; DmRequest::MAX_PARAMETERS + 1],
+}
+
+impl DmRequest {
+    /// The most parameters of a target, in bytes, without the NUL that ends them.
+    pub(crate) const MAX_PARAMETERS: usize = 671;
+
+    const READ_ONLY: u32 = 1 << 0;
+
+    /// About the device of this name.
+    pub(crate) fn new(name: &str) -> Result<Self, Errno> {
+        let mut request = Self {
+            // The oldest that has all of it; the kernel takes any of its own major version.
+            version: [4, 0, 0],
+            data_size: size_of::<Self>() as u32,
+            data_start: core::mem::offset_of!(Self, sector_start) as u32,
+            target_count: 0,
+            open_count: 0,
+            flags: 0,
+            event_nr: 0,
+            padding: 0,
+            dev: 0,
+            name: [0; 128],
+            uuid: [0; 129],
+            data: [0; 7],
+            sector_start: 0,
+            length: 0,
+            status: 0,
+            next: 0,
+            target_type: [0; 16],
+            parameters: [0; Self::MAX_PARAMETERS + 1],
+        };
+        put(&mut request.name, name)?;
+        Ok(request)
+    }
+
+    pub(crate) fn read_only(mut self) -> Self {
+        self.flags |= Self::READ_ONLY;
+        self
+    }
+
+    /// With a table of one target over this many sectors.
+    pub(crate) fn with_target(
+        mut self,
+        sectors: u64,
+        kind: &str,
+        parameters: &str,
+    ) -> Result<Self, Errno> {
+        self.target_count = 1;
+        self.length = sectors;
+        put(&mut self.target_type, kind)?;
+        put(&mut self.parameters, parameters)?;
+        Ok(self)
+    }
+
+    /// The minor number of the device that the kernel answers about (`huge_encode_dev`).
+    pub(crate) fn minor(&self) -> u64 {
+        self.dev & 0xff | self.dev >> 12 & 0xf_ff00
+    }
+}
+
+/// A string, and at least one NUL behind it.
+fn put(field: &mut [u8], text: &str) -> Result<(), Errno> {
+    match field.get_mut(..text.len() + 1) {
+        Some(place) => {
+            place[..text.len()].copy_from_slice(text.as_bytes());
+            Ok(())
+        }
+        None => Err(Errno::NAMETOOLONG),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use core::ffi::CStr;
@@ -247,6 +363,24 @@ mod tests {
         let long = "x".repeat(plan::MAX_BYTES);
         assert!(Strings::collect([&long[1..]].into_iter()).is_some());
         assert!(Strings::collect([&long[..]].into_iter()).is_none());
+    }
+
+    #[test]
+    fn a_request_of_the_device_mapper_has_the_layout_of_the_kernel() {
+        use core::mem::offset_of;
+        assert_eq!(offset_of!(DmRequest, dev), 40);
+        assert_eq!(offset_of!(DmRequest, name), 48);
+        // `struct dm_ioctl` has 312 bytes, as the numbers of the commands say (0x138).
+        assert_eq!(offset_of!(DmRequest, sector_start), 312);
+        assert_eq!(offset_of!(DmRequest, target_type), 336);
+        assert_eq!(offset_of!(DmRequest, parameters), 352);
+        assert_eq!(size_of::<DmRequest>(), 1024);
+        let mut request = DmRequest::new("model").unwrap();
+        request.dev = 0xfd << 8 | 0x12 << 20 | 0x34;
+        assert_eq!(request.minor(), 0x1234);
+        assert!(DmRequest::new(&"x".repeat(128)).is_err());
+        let long = "x".repeat(DmRequest::MAX_PARAMETERS + 1);
+        assert!(request.with_target(8, "verity", &long).is_err());
     }
 
     #[test]
