@@ -18,3 +18,4 @@ pub mod release;
 pub mod room;
 pub mod tree;
 pub mod vm;
+pub mod volume;

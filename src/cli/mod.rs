@@ -13,6 +13,7 @@ mod schema;
 mod settings;
 mod shell;
 mod ui;
+mod volume;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ Examples:
   counterfoil measure releases/llama          recompute its launch digests
   counterfoil explain DIGEST releases/llama   why a machine attests another digest
   counterfoil inspect vmlinuz                 what a kernel has and lacks
+  counterfoil volume build model.gguf --output model.img
 
 Exit codes, the same for every command:
   0 done, accepted     1 the machine did not let us   2 wrong usage
@@ -89,6 +91,7 @@ enum Command {
     Explain(explain::Explain),
     IdBlock(Box<id_block::IdBlock>),
     Inspect(inspect::Inspect),
+    Volume(volume::Volume),
     Schema(schema::Schema),
     #[command(hide = true)]
     Bound(bound::Bound),
@@ -130,6 +133,7 @@ impl Command {
             Self::Explain(command) => command.run(ui),
             Self::IdBlock(command) => command.run(ui),
             Self::Inspect(command) => command.run(ui),
+            Self::Volume(command) => command.run(ui),
             Self::Schema(command) => command.run(ui),
             Self::Bound(command) => command.run(),
             Self::Room(command) => command.run(),

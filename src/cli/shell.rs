@@ -22,8 +22,9 @@ pub(super) struct Completions {
     after_help = "Examples:\n  counterfoil man > counterfoil.1 && man ./counterfoil.1\n  counterfoil man build | man -l -"
 )]
 pub(super) struct Man {
-    /// The command whose page is wanted; the whole program's unless said.
-    command: Option<String>,
+    /// The command whose page is wanted, such as `build` or `volume build`; the whole program's
+    /// unless said.
+    command: Vec<String>,
 }
 
 impl Completions {
@@ -37,7 +38,7 @@ impl Completions {
 impl Man {
     pub(super) fn run(self, ui: &Ui, mut command: clap::Command) -> Result<()> {
         command.build();
-        if let Some(name) = &self.command {
+        for name in &self.command {
             command = command.find_subcommand(name).cloned().ok_or_else(|| {
                 Error::new(Kind::Usage, format!("there is no command `{name}`"))
                     .hint("`counterfoil --help` lists them")

@@ -214,7 +214,7 @@ impl Report for Ui {
 }
 
 /// Names out of hostile files must not steer the terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars()
         .map(
             |c| {

@@ -17,9 +17,12 @@ pub struct Held {
     stamp: Stamp,
 }
 
-/// What changes when a file is written to. Nobody but root's clock can set the change time back.
+/// What changes when a file is written to, or another takes its place. Nobody but root's clock can
+/// set the change time back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
+pub struct Stamp {
+    device: u64,
+    inode: u64,
     size: u64,
     modified: (i64, i64),
     changed: (i64, i64),
@@ -71,26 +74,42 @@ impl Held {
     }
 
     fn check(&self) -> io::Result<()> {
-        let now = Stamp::of(&self.file.metadata()?);
-        let then = match now.names == self.stamp.names {
-            true => self.stamp,
-            false => Stamp { changed: now.changed, names: now.names, ..self.stamp },
-        };
-        if now == then {
-            return Ok(());
-        }
-        Err(io::Error::other("the file was written to while it was in use"))
+        self.stamp.check(&self.file)
     }
 }
 
 impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
+    /// What the file system says of a file.
+    pub fn of(metadata: &Metadata) -> Self {
         Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
             size: metadata.len(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
             names: metadata.nlink(),
         }
+    }
+
+    /// The file's length in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Whether `file` is the file that was stamped, and as it was then.
+    ///
+    /// # Errors
+    /// When it is not, or the file system does not say.
+    pub fn check(&self, file: &File) -> io::Result<()> {
+        let now = Self::of(&file.metadata()?);
+        let then = match now.names == self.names {
+            true => *self,
+            false => Self { changed: now.changed, names: now.names, ..*self },
+        };
+        if now == then {
+            return Ok(());
+        }
+        Err(io::Error::other("the file was written to while it was in use"))
     }
 }
 
@@ -117,6 +136,15 @@ impl Blob for FileRange {
     fn open(&self) -> io::Result<Box<dyn Read + '_>> {
         let Range { offset, size } = self.range;
         Ok(Box::new(RangeReader { held: &self.file, at: offset, left: size }))
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let Range { offset: start, size } = self.range;
+        if offset.checked_add(buffer.len() as u64).is_none_or(|end| end > size) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.file.file.read_exact_at(buffer, start + offset)?;
+        self.file.check()
     }
 }
 

@@ -22,11 +22,30 @@ pub trait Blob: Debug + Send + Sync {
     /// # Errors
     /// When they cannot be opened.
     fn open(&self) -> io::Result<Box<dyn Read + '_>>;
+
+    /// Fills `buffer` from byte `offset` on. Unless a blob knows better, this reads all that comes
+    /// before, too.
+    ///
+    /// # Errors
+    /// When the bytes cannot be read, are fewer, or are no longer what they were.
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let mut reader = self.open()?;
+        let skipped = io::copy(&mut reader.by_ref().take(offset), &mut io::sink())?;
+        if skipped < offset {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        reader.read_exact(buffer)
+    }
 }
 
 impl Blob for Vec<u8> {
     fn open(&self) -> io::Result<Box<dyn Read + '_>> {
         Ok(Box::new(self.as_slice()))
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.len());
+        (&self[start..]).read_exact(buffer)
     }
 }
 

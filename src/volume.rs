@@ -1,0 +1,51 @@
+//! Volumes: an EROFS file system and, right behind it in the same file, its dm-verity tree.
+//!
+//! A model is read once, hashed on all cores while it is copied, and never held in memory: a file of
+//! any size takes the same few megabytes. What a guest needs to open the volume is its root hash, the
+//! number of its blocks and the salt; they stand in the volume's record, beside it.
+
+mod build;
+mod locate;
+mod output;
+mod record;
+pub mod source;
+mod verify;
+mod write;
+
+pub use build::{Order, build, check_target};
+pub use locate::{Lies, locate};
+pub use record::{Counts, Record, VERSION, Verity, record_path};
+pub use verify::{Difference, verify};
+pub use write::Written;
+
+/// More threads than this do not help a disk, and each takes half a megabyte.
+const MAX_JOBS: usize = 32;
+
+/// As many threads as there are cores for this process.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(MAX_JOBS)
+}
+
+/// Half a megabyte whose blocks are where a disk takes them from without a copy.
+struct Unit {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Unit {
+    fn new() -> Self {
+        use crate::image::verity::{BLOCK_SIZE, PER_BLOCK};
+        let size = BLOCK_SIZE * usize::try_from(PER_BLOCK).unwrap_or(0);
+        let bytes = vec![0; size + BLOCK_SIZE];
+        // Where alignment cannot be had, the copy is made.
+        let start = Some(bytes.as_ptr().align_offset(BLOCK_SIZE)).filter(|at| *at < BLOCK_SIZE);
+        Self { bytes, start: start.unwrap_or(0) }
+    }
+
+    /// The first so many blocks.
+    fn blocks(&mut self, count: usize) -> &mut [crate::image::verity::Block] {
+        let (blocks, _) = self.bytes[self.start..].as_chunks_mut();
+        let count = count.min(blocks.len());
+        &mut blocks[..count]
+    }
+}
