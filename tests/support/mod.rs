@@ -10,3 +10,4 @@ pub mod place;
 pub mod real;
 pub mod repository;
 pub mod server;
+pub mod tools;

@@ -80,27 +80,34 @@ pub fn qemu() -> Qemu {
                 return qemu;
             }
             let store = Store::open(&root().join("store")).unwrap();
-            let sources = match std::env::var("COUNTERFOIL_MIRROR") {
-                Ok(mirrors) => Sources::mirrors(mirrors.split_whitespace()),
-                Err(_) => Sources::read(Path::new("/etc/apt")),
-            };
-            let (sources, trust) = (sources.unwrap(), Trust::of_host(Path::new("/")));
-            let client = Client::new(&Settings::default()).unwrap();
-            let fetcher = Fetcher {
-                store: &store,
-                sources: &sources,
-                trust: &trust,
-                client: &client,
-                report: &Silent,
-                offline: false,
-                room: &Room {
-                    program: env!("CARGO_BIN_EXE_counterfoil").into(),
-                    privilege: Privilege::User,
-                    jobs: 1,
-                },
-            };
-            let resolver = Resolver { fetcher: &fetcher, now: 0 };
-            Qemu::in_root(&private::root(&root().join("store/tools"), &resolver).unwrap())
+            let tools = root().join("store/tools");
+            with_resolver(&store, |resolver| {
+                Qemu::in_root(&private::root(&tools, resolver).unwrap())
+            })
         })
         .clone()
+}
+
+/// Something that finds packages where this machine has them from.
+pub fn with_resolver<T>(store: &Store, work: impl FnOnce(&Resolver<'_>) -> T) -> T {
+    let sources = match std::env::var("COUNTERFOIL_MIRROR") {
+        Ok(mirrors) => Sources::mirrors(mirrors.split_whitespace()),
+        Err(_) => Sources::read(Path::new("/etc/apt")),
+    };
+    let (sources, trust) = (sources.unwrap(), Trust::of_host(Path::new("/")));
+    let client = Client::new(&Settings::default()).unwrap();
+    let fetcher = Fetcher {
+        store,
+        sources: &sources,
+        trust: &trust,
+        client: &client,
+        report: &Silent,
+        offline: false,
+        room: &Room {
+            program: env!("CARGO_BIN_EXE_counterfoil").into(),
+            privilege: Privilege::User,
+            jobs: 1,
+        },
+    };
+    work(&Resolver { fetcher: &fetcher, now: 0 })
 }

@@ -150,7 +150,7 @@ fn place(file: &FileRange, at: u64) -> String {
     match found {
         Ok(Lies::Superblock) => "the superblock".to_owned(),
         Ok(Lies::In(path)) => format!("`{}`", String::from_utf8_lossy(&path)),
-        Ok(Lies::Inodes) => "the inodes and small files".to_owned(),
-        Err(error) => format!("something that cannot be told ({error})"),
+        // All before the block is as it should be: what cannot be read is in it or behind it.
+        Ok(Lies::Inodes) | Err(_) => "the inodes, directories and small files".to_owned(),
     }
 }
