@@ -27,7 +27,7 @@ use counterfoil::manifest::lock::LockedInput;
 use counterfoil::release::layout;
 use counterfoil::release::open::Release;
 use counterfoil::tree::archive::Archive;
-use counterfoil::vm::machine::{Machine, Mode};
+use counterfoil::vm::machine::{Direct, Image, Machine, Mode};
 use counterfoil::vm::{Outcome, Qemu, Watch};
 use support::guest::{ANSWER, PROMPT, post};
 use support::real;
@@ -79,10 +79,12 @@ fn start(release: &Path, attack: &Attack) -> (Watch, tempfile::TempDir, u16) {
         mode: Mode::Emulated {
             hash_table: (attack.table)(bytes.to_vec()).map(|table| (at, table)),
         },
-        firmware: release.join(layout::FIRMWARE),
-        kernel: release.join(layout::KERNEL),
-        initrd: release.join(layout::INITRD),
-        cmdline: fs::read_to_string(release.join(layout::CMDLINE)).unwrap(),
+        image: Image::Direct(Direct {
+            firmware: release.join(layout::FIRMWARE),
+            kernel: release.join(layout::KERNEL),
+            initrd: release.join(layout::INITRD),
+            cmdline: fs::read_to_string(release.join(layout::CMDLINE)).unwrap(),
+        }),
         cpu: "EPYC-v4".to_owned(),
         vcpus: 1,
         memory: attack.memory,
@@ -181,6 +183,90 @@ fn what_is_compiled_is_the_same_elsewhere() {
         real::run(&directory, &["build", manifest, "--output", "checked-hardened", "--check"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(ran.stderr.contains("CPU count"), "{}", ran.stderr);
+}
+
+/// A QEMU that starts from IGVM files: the one that `tests/igvm-qemu.sh` has built, or this machine's.
+fn qemu_with_igvm() -> Qemu {
+    let built = Path::new(env!("CARGO_TARGET_TMPDIR")).join("igvm-qemu/qemu-system-x86_64");
+    let paths = [built.as_path(), Path::new("qemu-system-x86_64")];
+    let mut qemu = paths
+        .into_iter()
+        .filter_map(|path| Qemu::at(path).ok())
+        .find(Qemu::takes_igvm)
+        .expect("no QEMU here starts from IGVM files: build one with tests/igvm-qemu.sh");
+    // Firmware and option ROMs of its own it has none.
+    let roms = real::qemu().command;
+    let roms = roms.windows(2).find(|pair| pair[0] == "-L").map(|pair| pair[1].clone());
+    qemu.command.extend(["-L".into(), roms.unwrap_or_else(|| "/usr/share/qemu".into())]);
+    qemu
+}
+
+/// The file boots, whatever the host offers beside it, and with one byte of it changed it does not.
+#[test]
+#[ignore = "compiles for ten minutes, and needs tests/igvm-qemu.sh; see the top of this file"]
+fn one_igvm_file_and_nothing_of_the_host() {
+    let release = real::release("llama-hardened");
+    let kernel = release.join(layout::KERNEL).to_str().unwrap().to_owned();
+    let directory = tempfile::tempdir().unwrap();
+    let other = directory.path().join("other");
+    fs::write(&other, b"not an initrd").unwrap();
+    let other = other.to_str().unwrap();
+    let offers: [&[&str]; 4] = [
+        &[],
+        &["-kernel", &kernel, "-initrd", other, "-append", "console=ttyS0 rdinit=/no"],
+        &["-kernel", &kernel, "-shim", other, "-append", "init=/bin/sh"],
+        &["-fw_cfg", &format!("name=etc/boot/kernel,file={other}")],
+    ];
+    for offered in offers {
+        let file = release.join(layout::IGVM);
+        let (mut watch, _directory, port) = start_igvm(&file, offered);
+        let deadline = Instant::now() + Duration::from_secs(180);
+        loop {
+            assert_eq!(watch.step(&mut io::sink()).unwrap(), None, "{}", watch.console());
+            assert!(Instant::now() < deadline, "no answer: {}", watch.console());
+            let Some(answer) = post(port, "/v1/completions", PROMPT) else { continue };
+            if answer.starts_with("HTTP/1.1 200") {
+                assert!(answer.contains(ANSWER), "{answer}");
+                break;
+            }
+        }
+        let cmdline = Release::open(&release).unwrap().record.boot.unwrap().cmdline;
+        let said = watch.console();
+        assert!(said.contains(&format!("initrd=initrd {cmdline}")), "{offered:?}: {said}");
+    }
+    // A change that the launch would measure, and the hash table of the file notices already.
+    let mut bytes = fs::read(release.join(layout::IGVM)).unwrap();
+    let words = b"general.description";
+    let at = bytes.windows(words.len()).position(|window| window == words).unwrap();
+    bytes[at + words.len() + 12] ^= 1;
+    let changed = directory.path().join("changed.igvm");
+    fs::write(&changed, bytes).unwrap();
+    let (mut watch, _directory, _) = start_igvm(&changed, &[]);
+    let deadline = Instant::now() + Duration::from_secs(180);
+    let outcome = loop {
+        if let Some(outcome) = watch.step(&mut io::sink()).unwrap() {
+            break outcome;
+        }
+        assert!(!watch.has_started() && Instant::now() < deadline, "{}", watch.console());
+    };
+    assert_eq!(outcome, Outcome::Refused);
+}
+
+fn start_igvm(file: &Path, offered: &[&str]) -> (Watch, tempfile::TempDir, u16) {
+    let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let machine = Machine {
+        mode: Mode::Emulated { hash_table: None },
+        image: Image::Igvm(file.to_owned()),
+        cpu: "EPYC-v4".to_owned(),
+        vcpus: 2,
+        memory: 1024,
+        ports: vec![(port, 8080)],
+    };
+    let mut qemu = qemu_with_igvm();
+    qemu.command.extend(offered.iter().map(Into::into));
+    let directory = tempfile::tempdir().unwrap();
+    let watch = Watch::start(&qemu, &machine, directory.path()).unwrap();
+    (watch, directory, port)
 }
 
 /// Every attempt that runs something which nobody measured, or fails for another reason than being

@@ -3,8 +3,8 @@
 //! `counterfoil.volume.NAME=BLOCKS,ROOT,SALT,panic|restart`
 //!
 //! `BLOCKS` is the number of data blocks of 4096 bytes, in decimal, and the hash tree follows them;
-//! `ROOT` is the root hash of the tree, in hexadecimal; `SALT` is the salt in hexadecimal, or `disk`
-//! for 32 bytes that follow the tree. The last word is what the kernel does when a block is not what
+//! `ROOT` is the root hash of the tree, in hexadecimal; `SALT` is the salt in hexadecimal, `-` for none,
+//! or `disk` for 32 bytes that follow the tree. The last word is what the kernel does when a block is not what
 //! the tree says. The command line is measured, and so are all of these.
 //!
 //! A salt on the disk binds no less: whoever changes it, or anything else, must find other data with
@@ -51,7 +51,7 @@ pub struct Volume<'a> {
 /// Where the salt is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Salt<'a> {
-    /// On the command line, in lower-case hexadecimal digits.
+    /// On the command line, as a device-mapper table has it: lower-case hexadecimal digits, or `-`.
     Said(&'a str),
     /// On the disk, behind the tree.
     OnDisk,
@@ -130,6 +130,8 @@ impl<'a> Volume<'a> {
         }
         let salt = match salt {
             "disk" => Salt::OnDisk,
+            "-" => Salt::Said(salt),
+            "" => return Err(VolumeError::Salt),
             _ if salt.len() <= MAX_SALT && salt.len() % 2 == 0 && hex(salt) => Salt::Said(salt),
             _ => return Err(VolumeError::Salt),
         };
@@ -228,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_word_is_read_and_written() {
-        for (salt, action) in [("disk", "panic"), ("", "restart"), ("00ff", "panic")] {
+        for (salt, action) in [("disk", "panic"), ("-", "restart"), ("00ff", "panic")] {
             let word = format!("counterfoil.volume.model=129,{ROOT},{salt},{action}");
             assert_eq!(find(&word).unwrap().to_string(), word);
         }
@@ -236,7 +238,7 @@ mod tests {
         // Two blocks of hashes, and one above them.
         assert_eq!(volume.salt_at(), Some((129 + 3) * 4096));
         assert_eq!(volume.bytes(), Some((129 + 4) * 4096));
-        let volume = find(&format!("counterfoil.volume.model=1,{ROOT},,panic")).unwrap();
+        let volume = find(&format!("counterfoil.volume.model=1,{ROOT},-,panic")).unwrap();
         assert_eq!((volume.bytes(), volume.salt_at()), (Some(4096), None));
     }
 
@@ -245,20 +247,22 @@ mod tests {
         use VolumeError as E;
         let word = |rest: &str| find(&format!("counterfoil.volume.model={rest}"));
         assert_eq!(find(""), Err(E::Missing));
-        assert_eq!(find(&format!("counterfoil.volume.models=1,{ROOT},,panic")), Err(E::Missing));
-        assert_eq!(find(&format!("counterfoil.volume.mode=1,{ROOT},,panic")), Err(E::Missing));
-        let one = format!("counterfoil.volume.model=1,{ROOT},,panic");
+        assert_eq!(find(&format!("counterfoil.volume.models=1,{ROOT},-,panic")), Err(E::Missing));
+        assert_eq!(find(&format!("counterfoil.volume.mode=1,{ROOT},-,panic")), Err(E::Missing));
+        let one = format!("counterfoil.volume.model=1,{ROOT},-,panic");
         assert_eq!(find(&format!("{one} {one}")), Err(E::Twice));
         assert_eq!(word(&format!("1,{ROOT},panic")), Err(E::Form));
-        assert_eq!(word(&format!("1,{ROOT},,panic,")), Err(E::Form));
+        assert_eq!(word(&format!("1,{ROOT},-,panic,")), Err(E::Form));
         for blocks in ["", "0", "01", "+1", "1 ", "18446744073709551616", "4503599627370496"] {
-            assert!(word(&format!("{blocks},{ROOT},,panic")).is_err(), "{blocks}");
+            assert!(word(&format!("{blocks},{ROOT},-,panic")).is_err(), "{blocks}");
         }
-        assert_eq!(word(&format!("1,{},,panic", &ROOT[1..])), Err(E::Root));
-        assert_eq!(word(&format!("1,{},,panic", ROOT.to_uppercase())), Err(E::Root));
-        assert_eq!(word(&format!("1,{ROOT},0,panic")), Err(E::Salt));
+        assert_eq!(word(&format!("1,{},-,panic", &ROOT[1..])), Err(E::Root));
+        assert_eq!(word(&format!("1,{},-,panic", ROOT.to_uppercase())), Err(E::Root));
+        for salt in ["", "0", "--", "FF"] {
+            assert_eq!(word(&format!("1,{ROOT},{salt},panic")), Err(E::Salt));
+        }
         assert_eq!(word(&format!("1,{ROOT},{},panic", "00".repeat(65))), Err(E::Salt));
-        assert_eq!(word(&format!("1,{ROOT},,ignore")), Err(E::Action));
+        assert_eq!(word(&format!("1,{ROOT},-,ignore")), Err(E::Action));
     }
 
     #[test]

@@ -96,7 +96,7 @@ fn open(volume: &Volume<'_>) -> Result<Text<32>, Fault> {
                 .map_err(|errno| Fault::System("cannot read its salt", errno))?;
             on_disk.as_str()
         }
-        (Salt::Said(""), _) | (Salt::OnDisk, None) => "-",
+        (Salt::OnDisk, None) => return Err(Fault::System("has no salt", Errno::INVAL)),
         (Salt::Said(salt), _) => salt,
     };
     let action = match volume.on_corruption {
