@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 use counterfoil::input::store::Store;
 use counterfoil::kernel::is_config;
 use counterfoil::launch::direct_boot::NamedBlobs;
+use counterfoil::launch::findings::State;
+use counterfoil::launch::record::FirmwareRecord;
 use counterfoil::manifest::Lock;
 use counterfoil::manifest::lock::LockedInput;
 use counterfoil::release::layout;
@@ -123,7 +125,28 @@ fn the_example_boots_verifies_and_answers() {
     let found = record.firmware.direct_boot.as_ref().unwrap();
     assert!(matches!(found.named_blobs, NamedBlobs::Refused { .. }), "{found:?}");
     let threats = fs::read_to_string(release.join(layout::THREAT_MODEL)).unwrap();
-    assert!(!threats.contains("has a hole"), "{threats}");
+    for gone in ["has a hole", "WARNING", "build machines |\n| Kernel", "- **kernel-"] {
+        assert!(!threats.contains(gone), "`{gone}` is in: {threats}");
+    }
+    for words in [
+        "| Firmware | compiled from source | ",
+        "| Kernel | compiled from source | ",
+        "**Trust that went away**: for the bytes of firmware and kernel nobody has to trust",
+        "- source package `edk2` ",
+        "`/0001-refuse-unnamed-blobs.patch`",
+        "`gcc-14-x86-64-linux-gnu` ",
+        // What was not compiled is still taken on a word.
+        "| Input `llama` | packages, as they are | Debian's build machines |",
+    ] {
+        assert!(threats.contains(words), "`{words}` is not in: {threats}");
+    }
+    let image = fs::read(release.join(layout::FIRMWARE)).unwrap();
+    let (_, findings) = FirmwareRecord::examine(&image).unwrap();
+    for code in ["boot-fallback", "option-roms", "s3-resume"] {
+        let finding = findings.iter().find(|finding| finding.rule.code == code).unwrap();
+        assert!(matches!(finding.state, State::Marked { .. }), "{finding:?}");
+        assert!(record.unmeasured.iter().all(|item| item.what != code), "{code}");
+    }
 
     let (mut watch, _directory, port) = start(&release, &attack(&[], Some));
     let deadline = Instant::now() + Duration::from_secs(180);

@@ -209,12 +209,41 @@ fn the_finding_about_the_firmware_cannot_be_overlooked() {
         return eprintln!("skipped: the archive's firmware has no hole any more");
     }
     assert!(model.contains("WARNING") && model.contains("does **not** prove"), "{model}");
+    // Under the codes of the record, and by the program that says more of each.
+    let said = real::run(&release, &["inspect", layout::FIRMWARE]).stdout;
+    let measured = real::run(&release, &["measure", "."]).stderr;
+    for code in ["boot-fallback", "option-roms", "s3-resume"] {
+        assert!(record.contains(&format!(r#""what": "{code}""#)), "{code}: {record}");
+        assert!(model.contains(&format!("- **{code}**: ")), "{code}: {model}");
+        assert!(said.contains(&format!("warning {code}")), "{code}: {said}");
+        assert!(measured.contains(code), "{code}: {measured}");
+    }
     let denied = edited("hello", "denied", |text| {
         text.replace("  path: /usr/share/ovmf", "  named-blobs: deny\n  path: /usr/share/ovmf")
     });
     let ran = real::run(&real::manifests(), &["build", &denied, "--output", "denied"]);
     ran.is_refusal(10, &["input `firmware`", "`shim`", "named-blobs: deny"]);
     assert!(!real::manifests().join("denied").exists());
+}
+
+/// Packages are taken on somebody's word, and the release says on whose; and what its kernel offers.
+#[test]
+fn whose_word_packages_are_taken_on_is_said() {
+    let model = fs::read_to_string(real::release("llama").join(layout::THREAT_MODEL)).unwrap();
+    for words in [
+        "| Firmware | a package, as it is | Debian's build machines |",
+        "| Kernel | packages, as they are | Debian's build machines |",
+        "| Input `model` | a file, as it is | whoever made it |",
+        "No part of this image is compiled from source under its lock",
+        "- package `ovmf-amdsev` ",
+        "such as `recipe: firmware/amdsev.yaml`",
+        "- **kernel-kexec**: ",
+        "- **kernel-modules**: ",
+        "To root, whose rights the program of this image does not have",
+    ] {
+        assert!(model.contains(words), "`{words}` is not in: {model}");
+    }
+    assert!(!model.contains("Trust that went away"), "{model}");
 }
 
 #[test]

@@ -91,6 +91,7 @@ impl Build {
                 "release": target.display().to_string(),
                 "digests": record.digests,
                 "named-blobs": record.firmware.direct_boot.as_ref().map(|found| &found.named_blobs),
+                "findings": measuring::findings(&record).iter().map(|rule| rule.code).collect::<Vec<_>>(),
                 "checked": checked,
             }));
         }
@@ -106,6 +107,9 @@ impl Build {
 
 /// Says what nobody may overlook.
 fn warn(ui: &Ui, record: &Record) {
+    if let Some(further) = measuring::further(measuring::findings(record).into_iter()) {
+        ui.warn(&format!("{further}; THREAT-MODEL.md of the release, too"));
+    }
     if !measuring::runs_named_blobs(&record.firmware) {
         return;
     }

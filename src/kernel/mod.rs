@@ -2,6 +2,7 @@
 
 pub mod bzimage;
 pub mod config;
+pub mod exposure;
 pub mod modules;
 
 use crate::names::GuestPath;

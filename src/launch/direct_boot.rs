@@ -99,41 +99,60 @@ pub struct NoVerifier;
 impl DirectBoot {
     /// Looks through all modules of an image.
     pub fn examine(image: &[u8]) -> Result<Self, VolumeError> {
-        let (mut verifier, mut refused) = (None, None);
-        let (mut reader, mut starter, mut both) = (None, None, None);
-        volume::modules(image, &mut |module| {
-            let body = module.body;
-            if verifier.is_none() {
-                verifier = verifier_at(body).map(|offset| Evidence::new(module, offset));
-            }
-            let starts = || find(body, LOADER_FS.bytes()).and(find(body, &utf16("shim")));
-            if let Some(offset) = prefix_at(body) {
-                match find(body, REFUSES_UNNAMED.bytes()) {
-                    Some(mark) if refused.is_none() => refused = Some(Evidence::new(module, mark)),
-                    Some(_) => {}
-                    // One reader without the mark is enough to leave the hole open.
-                    None if reader.is_none() => {
-                        reader = Some(Evidence::new(module, offset));
-                        both = starts().map(|offset| Evidence::new(module, offset));
-                    }
-                    None => {}
+        let mut search = Search::default();
+        volume::modules(image, &mut |module| search.see(module))?;
+        Ok(search.found())
+    }
+
+    /// Refuses firmware that does not check what the host gives it.
+    pub fn require_verifier(&self) -> Result<&Evidence, NoVerifier> {
+        self.verifier.as_ref().ok_or(NoVerifier)
+    }
+}
+
+/// What was seen so far.
+#[derive(Default)]
+pub(super) struct Search {
+    verifier: Option<Evidence>,
+    refused: Option<Evidence>,
+    reader: Option<Evidence>,
+    starter: Option<Evidence>,
+    both: Option<Evidence>,
+}
+
+impl Search {
+    pub(super) fn see(&mut self, module: &Module<'_>) {
+        let body = module.body;
+        let at = |offset| Evidence::new(module, offset);
+        if self.verifier.is_none() {
+            self.verifier = verifier_at(body).map(at);
+        }
+        let starts = || find(body, LOADER_FS.bytes()).and(find(body, &utf16("shim")));
+        if let Some(offset) = prefix_at(body) {
+            match find(body, REFUSES_UNNAMED.bytes()) {
+                Some(mark) if self.refused.is_none() => self.refused = Some(at(mark)),
+                Some(_) => {}
+                // One reader without the mark is enough to leave the hole open.
+                None if self.reader.is_none() => {
+                    self.reader = Some(at(offset));
+                    self.both = starts().map(at);
                 }
-            } else if starter.is_none() {
-                starter = starts().map(|offset| Evidence::new(module, offset));
+                None => {}
             }
-        })?;
+        } else if self.starter.is_none() {
+            self.starter = starts().map(at);
+        }
+    }
+
+    pub(super) fn found(self) -> DirectBoot {
+        let Self { verifier, refused, reader, starter, both } = self;
         let named_blobs = match (reader, refused, starter.or(both)) {
             (Some(read_by), _, Some(started_by)) => NamedBlobs::Run { read_by, started_by },
             (Some(read_by), _, None) => NamedBlobs::Unused { read_by },
             (None, Some(by), _) => NamedBlobs::Refused { by },
             (None, None, _) => NamedBlobs::NotRead,
         };
-        Ok(Self { verifier, named_blobs })
-    }
-
-    /// Refuses firmware that does not check what the host gives it.
-    pub fn require_verifier(&self) -> Result<&Evidence, NoVerifier> {
-        self.verifier.as_ref().ok_or(NoVerifier)
+        DirectBoot { verifier, named_blobs }
     }
 }
 
@@ -145,7 +164,12 @@ impl NamedBlobs {
 }
 
 impl Evidence {
-    fn new(module: &Module<'_>, offset: usize) -> Self {
+    /// The module by its name, or else its GUID.
+    pub fn label(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.module.to_string())
+    }
+
+    pub(super) fn new(module: &Module<'_>, offset: usize) -> Self {
         Self {
             module: module.guid,
             name: module.name.clone(),
@@ -176,12 +200,12 @@ fn prefix_at(body: &[u8]) -> Option<usize> {
     })
 }
 
-fn find(body: &[u8], wanted: &[u8]) -> Option<usize> {
+pub(super) fn find(body: &[u8], wanted: &[u8]) -> Option<usize> {
     body.windows(wanted.len()).position(|window| window == wanted)
 }
 
 /// A C string of UEFI, its NUL included.
-fn utf16(text: &str) -> Vec<u8> {
+pub(super) fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
 }
 

@@ -14,6 +14,7 @@ pub mod direct_boot;
 pub mod explain;
 pub mod export;
 pub mod features;
+pub mod findings;
 pub mod firmware;
 pub mod guid;
 pub mod hash_table;

@@ -14,12 +14,13 @@ pub use error::RecordError;
 use super::cpu::Cpu;
 use super::direct_boot::DirectBoot;
 use super::features::{Policy, SevFeatures};
+use super::findings::Finding;
 use super::firmware::{Firmware, FirmwareError, HashTableArea, Section};
 use super::hash_table::{HashTable, TABLE_SIZE};
 use super::measure::{Digest, Launch, Set};
 use super::page::{self, PAGE_SIZE};
 use super::profile::Profile;
-use super::{hex, unmeasured};
+use super::{findings, hex, unmeasured};
 use crate::digest::{Sha256, Sha384};
 
 /// The version of the record's form.
@@ -218,6 +219,18 @@ impl Record {
         Ok(record)
     }
 
+    /// With what was found open in the firmware, for a reader who has only the record. A record does
+    /// not need them to hold: those of before know none.
+    #[must_use]
+    pub fn with_findings(mut self, findings: &[Finding]) -> Self {
+        // After the state of named blobs, of which they are the continuation.
+        let named = self.unmeasured.iter().position(|item| item.what == unmeasured::BLOBS);
+        let at = named.map_or(0, |at| at + 1);
+        let open = findings.iter().filter(|finding| finding.is_open()).map(Finding::unmeasured);
+        self.unmeasured.splice(at..at, open);
+        self
+    }
+
     /// The launch up to the vCPUs, from the record alone.
     pub fn launch(&self) -> Result<Launch, RecordError> {
         let profile = Profile::by_id(&self.profile)?;
@@ -327,13 +340,18 @@ impl FirmwareRecord {
     /// modules. An image of which only the footer is there has no modules to examine; direct boot
     /// with it is refused by [`Record::new`].
     pub fn of(image: &[u8]) -> Result<Self, RecordError> {
+        Ok(Self::examine(image)?.0)
+    }
+
+    /// The same, and what else was found in the modules.
+    pub fn examine(image: &[u8]) -> Result<(Self, Vec<Finding>), RecordError> {
         let firmware = Firmware::parse(image)?;
-        let direct_boot = match DirectBoot::examine(image) {
-            Ok(found) => Some(found),
-            Err(super::volume::VolumeError::NoVolume) => None,
+        let (direct_boot, findings) = match findings::examine(image) {
+            Ok((direct_boot, findings)) => (Some(direct_boot), findings),
+            Err(super::volume::VolumeError::NoVolume) => (None, Vec::new()),
             Err(error) => return Err(error.into()),
         };
-        Ok(Self {
+        let record = Self {
             sha256: Sha256::of(image),
             size: firmware.size(),
             digest: page::image_digest(image),
@@ -341,7 +359,8 @@ impl FirmwareRecord {
             hash_table: firmware.hash_table(),
             sections: firmware.sections().to_vec(),
             direct_boot,
-        })
+        };
+        Ok((record, findings))
     }
 
     /// The layout, checked by the same rules as one from an image.

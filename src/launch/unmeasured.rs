@@ -4,6 +4,9 @@
 use super::direct_boot::{DirectBoot, NamedBlobs};
 use super::record::{Unmeasured, Volume};
 
+/// The name under which the list says what becomes of named blobs.
+pub(super) const BLOBS: &str = "fw-cfg-blobs";
+
 /// The list for a launch; `direct_boot` is what is known of the firmware.
 pub(super) fn list(
     kernel: bool,
@@ -17,10 +20,10 @@ pub(super) fn list(
             "no kernel is bound by the digest: the firmware boots what the host gives it",
         ));
     }
-    list.extend(direct_boot.map(|found| ("fw-cfg-blobs", blobs(&found.named_blobs))));
+    list.extend(direct_boot.map(|found| (BLOBS, blobs(&found.named_blobs))));
     if direct_boot.is_none() {
         list.push((
-            "fw-cfg-blobs",
+            BLOBS,
             "the firmware's modules were not examined: whether it runs blobs that the hash table \
              does not name is not known",
         ));

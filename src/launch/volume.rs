@@ -26,8 +26,21 @@ pub struct Module<'a> {
     pub guid: Guid,
     /// The name from the file's user interface section.
     pub name: Option<String>,
+    /// What kind of file it is in.
+    pub kind: FileKind,
     /// The executable's bytes.
     pub body: &'a [u8],
+}
+
+/// The type of a firmware file, as far as it matters here (PI, volume 3, "Firmware File Types").
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum FileKind {
+    /// EFI_FV_FILETYPE_SECURITY_CORE: what runs first.
+    SecurityCore,
+    /// EFI_FV_FILETYPE_DRIVER: a driver of DXE.
+    Driver,
+    /// Any other.
+    Other,
 }
 
 /// What the walk could not follow.

@@ -7,6 +7,7 @@ use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::open::{Opened, Opener};
 use crate::kernel::bzimage::BzImage;
 use crate::kernel::config::{Config, Setting};
+use crate::kernel::exposure::{self, Exposure};
 use crate::kernel::modules::{self, Module, ModuleError, Modules};
 use crate::kernel::{is_config, is_image};
 use crate::manifest::types::{FileRule, Manifest};
@@ -35,6 +36,8 @@ pub struct Assembled {
     pub firmware: Vec<u8>,
     /// The kernel image, byte for byte as its input has it.
     pub kernel: Vec<u8>,
+    /// What the kernel offers beyond what the guest needs, as its configuration says.
+    pub exposures: Vec<Exposure>,
     /// What the initrd holds.
     pub tree: Tree,
 }
@@ -91,7 +94,7 @@ pub fn assemble(manifest: &Manifest, opener: &Opener<'_>, order: Order) -> Resul
             .context(Kind::Malformed, || "the guest's files collide".to_owned())?;
     }
     check_program(manifest, &tree)?;
-    Ok(Assembled { firmware, kernel: kernel.image, tree })
+    Ok(Assembled { firmware, kernel: kernel.image, exposures: kernel.exposures, tree })
 }
 
 impl Order {
@@ -214,6 +217,7 @@ struct Kernel<'a> {
     built_in: BTreeSet<String>,
     /// Whether it can load modules at all; if not, there is nothing to latch.
     loads_modules: bool,
+    exposures: Vec<Exposure>,
 }
 
 impl<'a> Kernel<'a> {
@@ -257,7 +261,8 @@ impl<'a> Kernel<'a> {
                 .filter_map(|line| modules::name_of(&format!("/{line}").parse().ok()?))
                 .collect();
         }
-        Ok(Self { input, image, modules, built_in, loads_modules })
+        let exposures = exposure::of(&config);
+        Ok(Self { input, image, modules, built_in, loads_modules, exposures })
     }
 }
 

@@ -11,6 +11,7 @@ use crate::image::{self, cpio};
 use crate::launch::direct_boot::NamedBlobs as Found;
 use crate::launch::igvm::IgvmRecord;
 use crate::launch::igvm::record::{PROFILE, VERSION, vcpus};
+use crate::launch::findings::{self, Rule};
 use crate::launch::record::{Blob, Boot, FirmwareRecord, Inputs, RecordError};
 use crate::launch::{Cpu, Firmware, Policy, Profile, Record, Set, SevFeatures};
 use crate::manifest::types::{self, Launch, Manifest, NamedBlobs};
@@ -45,8 +46,8 @@ pub fn set(launch: &Launch, path: &Path) -> Result<(&'static Profile, Set)> {
 pub fn record(manifest: &Manifest, assembled: &Assembled, initrd: Object) -> Result<Record> {
     let (profile, set) = set(&manifest.launch, Path::new(layout::MANIFEST))?;
     let what = format!("firmware, input `{}`", manifest.firmware.from.value);
-    let firmware =
-        FirmwareRecord::of(&assembled.firmware).map_err(|error| refused(&what, error))?;
+    let (firmware, findings) =
+        FirmwareRecord::examine(&assembled.firmware).map_err(|error| refused(&what, error))?;
     if manifest.firmware.named_blobs == NamedBlobs::Deny && runs_named_blobs(&firmware) {
         let message = format!("{what}: {RUNS_NAMED_BLOBS}");
         return Err(Error::new(Kind::Rejected, message).hint(
@@ -67,7 +68,8 @@ pub fn record(manifest: &Manifest, assembled: &Assembled, initrd: Object) -> Res
         set,
         writers: BTreeMap::from([epoch(cpio::EPOCH)]),
     };
-    Record::new(inputs).map_err(|error| refused(&what, error))
+    let record = Record::new(inputs).map_err(|error| refused(&what, error))?;
+    Ok(record.with_findings(&findings))
 }
 
 /// What a release was made of so far.
@@ -148,6 +150,37 @@ pub fn igvm(
 pub const RUNS_NAMED_BLOBS: &str = "it reads fw_cfg files below `etc/boot/`, verifies only kernel, \
      initrd and command line, and runs one named `shim` in place of the kernel: a host can run its \
      own code under the right launch digest";
+
+/// The findings of the firmware in a record, beside named blobs.
+pub fn findings(record: &Record) -> Vec<&'static Rule> {
+    record.unmeasured.iter().filter_map(|item| findings::rule(&item.what)).collect()
+}
+
+/// What nobody may overlook who takes the digests of this record.
+pub fn warnings(record: &Record) -> Vec<String> {
+    if record.boot.is_none() {
+        return Vec::new();
+    }
+    let named = runs_named_blobs(&record.firmware).then(named_blobs);
+    let more = further(findings(record).into_iter());
+    named.into_iter().chain(more).collect()
+}
+
+/// The warning of firmware that runs named blobs.
+pub fn named_blobs() -> String {
+    format!("the firmware has a hole: {RUNS_NAMED_BLOBS}")
+}
+
+/// The warning of firmware with these findings, if there is one.
+pub fn further(open: impl Iterator<Item = &'static Rule>) -> Option<String> {
+    let codes: Vec<_> = open.map(|rule| rule.code).collect();
+    (!codes.is_empty()).then(|| {
+        format!(
+            "the firmware has ways around the measured kernel: {}; `counterfoil inspect FIRMWARE`              says what each is",
+            codes.join(", ")
+        )
+    })
+}
 
 /// Whether the host can have the firmware run code that the digest does not cover.
 pub fn runs_named_blobs(firmware: &FirmwareRecord) -> bool {

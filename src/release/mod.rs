@@ -17,6 +17,7 @@ pub mod measure;
 pub mod open;
 pub mod plan;
 pub mod threat_model;
+mod trust;
 pub mod write;
 
 /// Paths in a release directory.

@@ -2,28 +2,38 @@
 
 use std::fmt::Write as _;
 
-use crate::launch::Record;
+use crate::kernel::exposure::{Exposure, To};
 use crate::launch::direct_boot::NamedBlobs;
-use crate::manifest::Manifest;
+use crate::launch::{Record, findings};
 use crate::manifest::types::{Network, OnExit, Output};
-use crate::release::measure::RUNS_NAMED_BLOBS;
+use crate::manifest::{Lock, Manifest};
+use crate::names::Owner;
+use crate::release::measure::{self, RUNS_NAMED_BLOBS};
+use crate::release::trust;
 
-/// The document for the image of `manifest`, launched as `record` says.
-pub fn write(manifest: &Manifest, record: &Record) -> String {
+/// The document for the image of `manifest`, whose inputs `lock` pins, launched as `record` says, on a
+/// kernel that offers `exposures`.
+pub fn write(manifest: &Manifest, lock: &Lock, record: &Record, exposures: &[Exposure]) -> String {
     let mut text = format!("# Threat model of `{}`\n\n", manifest.name);
     // Writing to a string does not fail.
-    let _ = body(&mut text, manifest, record);
+    let _ = body(&mut text, manifest, lock, record, exposures);
     text
 }
 
-fn body(out: &mut String, manifest: &Manifest, record: &Record) -> std::fmt::Result {
+fn body(
+    out: &mut String,
+    manifest: &Manifest,
+    lock: &Lock,
+    record: &Record,
+    exposures: &[Exposure],
+) -> std::fmt::Result {
     writeln!(
         out,
         "The host (its operating system, hypervisor, disks and network) is the adversary. The guest \
          runs encrypted and integrity-protected by AMD SEV-SNP; whoever talks to it asks for an \
          attestation report and compares the launch digest in it with `launch.json`.\n"
     )?;
-    findings(out, record)?;
+    warning(out, record)?;
     writeln!(out, "## What the launch digest covers\n")?;
     writeln!(
         out,
@@ -56,7 +66,9 @@ fn body(out: &mut String, manifest: &Manifest, record: &Record) -> std::fmt::Res
     for unmeasured in &record.unmeasured {
         writeln!(out, "- **{}**: {}", unmeasured.what, unmeasured.means)?;
     }
-    writeln!(out, "\n## What runs in the guest\n")?;
+    writeln!(out)?;
+    trust::write(out, manifest, lock)?;
+    writeln!(out, "## What runs in the guest\n")?;
     let program = manifest.init.exec.iter().map(|arg| arg.value.as_str()).collect::<Vec<_>>();
     writeln!(
         out,
@@ -87,36 +99,83 @@ fn body(out: &mut String, manifest: &Manifest, record: &Record) -> std::fmt::Res
             OnExit::Restart => "it is started again",
         }
     )?;
+    offered(out, exposures, manifest.init.user)?;
     writeln!(
         out,
         "## What is not protected\n\n\
          - Availability: the host can stop the guest at any time.\n\
          - {}\n\
          - Side channels of the CPU that AMD's firmware and the kernel do not close.\n\
-         - Bugs in anything measured: a digest says what runs, not that it is right.",
+         - Bugs in anything measured: a digest says what runs, not that it is right.\n\
+         - What no firmware file shows: {}.",
         match manifest.init.output {
             Output::Console =>
                 "What the program prints: it goes to the console, which the host reads.",
             Output::Discard => "What the kernel and PID 1 print: the host reads the console.",
-        }
+        },
+        findings::PAGE_VALIDATION.means
     )
 }
 
-fn findings(out: &mut String, record: &Record) -> std::fmt::Result {
-    let Some(found) = &record.firmware.direct_boot else { return Ok(()) };
-    if let NamedBlobs::Run { read_by, started_by } = &found.named_blobs {
-        let name = |evidence: &crate::launch::direct_boot::Evidence| {
-            evidence.name.clone().unwrap_or_else(|| evidence.module.to_string())
-        };
+/// What of the firmware keeps a right digest from proving that the measured kernel runs.
+fn warning(out: &mut String, record: &Record) -> std::fmt::Result {
+    let named = record.firmware.direct_boot.as_ref().map(|found| &found.named_blobs);
+    let further = measure::findings(record);
+    if !named.is_some_and(NamedBlobs::is_hole) && further.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "## WARNING: this image does not keep its promise against the host\n\n\
+         Until its firmware is replaced, a right digest does **not** prove that the measured kernel \
+         runs. By the codes of `launch.json` (`unmeasured`) and `counterfoil inspect`:\n"
+    )?;
+    if let Some(NamedBlobs::Run { read_by, started_by }) = named {
         writeln!(
             out,
-            "## WARNING: this image does not keep its promise against the host\n\n\
-             Its firmware has a hole: {RUNS_NAMED_BLOBS}. Found in the modules `{}` (reads them) and \
-             `{}` (starts one). Until the firmware is replaced, a right digest does **not** prove \
-             that the measured kernel runs.\n",
-            name(read_by),
-            name(started_by)
+            "- **fw-cfg-blobs**: the firmware has a hole: {RUNS_NAMED_BLOBS}. Found in the modules \
+             `{}` (reads them) and `{}` (starts one). What closes it: a loader that refuses blobs \
+             which the hash table does not name.",
+            read_by.label(),
+            started_by.label()
         )?;
     }
-    Ok(())
+    for rule in further {
+        writeln!(out, "- **{}**: {}. What closes it: {}.", rule.code, rule.means, rule.cure)?;
+    }
+    writeln!(out, "\n`firmware/amdsev.yaml` is a recipe for a firmware that has none of them.\n")
+}
+
+/// What the kernel has beyond need, to whom it is open.
+fn offered(out: &mut String, exposures: &[Exposure], user: Owner) -> std::fmt::Result {
+    writeln!(out, "## What the kernel offers to attack\n")?;
+    if exposures.is_empty() {
+        return writeln!(
+            out,
+            "By its configuration the kernel has nothing of what `counterfoil inspect` looks for \
+             beyond what one program in a guest needs: no modules, no other kernel in its place, no \
+             debugging interfaces, no way to its memory, no interpreter for others' programs.\n"
+        );
+    }
+    writeln!(
+        out,
+        "Nothing here lets a host past the launch digest. It is code that one program in a guest has \
+         no need of, and that can be attacked; `kernels/minimal.yaml` is a recipe for a kernel \
+         without. By the kernel's configuration:"
+    )?;
+    let mut to = None;
+    for Exposure { rule, options } in exposures {
+        if to != Some(rule.to) {
+            to = Some(rule.to);
+            let whom = match rule.to {
+                To::Host => "To the host, from outside",
+                To::Program => "To the program, should it be taken over",
+                To::Root if user.uid == 0 => "To root, whose rights the program of this image has",
+                To::Root => "To root, whose rights the program of this image does not have",
+            };
+            writeln!(out, "\n{whom}:\n")?;
+        }
+        writeln!(out, "- **{}**: {} ({})", rule.code, rule.means, options.join(", "))?;
+    }
+    writeln!(out)
 }

@@ -59,6 +59,7 @@ pub fn write(
         report.end();
         new.file(layout::IGVM_RECORD, &written?)?;
     }
+    let threats = threat_model::write(manifest, lock, &record, &assembled.exposures);
     new.file(layout::FIRMWARE, &assembled.firmware)?;
     new.file(layout::KERNEL, &assembled.kernel)?;
     new.file(layout::CMDLINE, manifest.cmdline.as_str().as_bytes())?;
@@ -68,7 +69,7 @@ pub fn write(
         .context(Kind::Environment, || "the inventory".to_owned())?;
     inventory.push(b'\n');
     new.file(layout::INVENTORY, &inventory)?;
-    new.file(layout::THREAT_MODEL, threat_model::write(manifest, &record).as_bytes())?;
+    new.file(layout::THREAT_MODEL, threats.as_bytes())?;
     new.file(layout::MANIFEST, manifest.canonical().as_bytes())?;
     new.file(layout::LOCK, lock.canonical().as_bytes())?;
     replace(&new.root, target)?;

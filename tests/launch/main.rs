@@ -4,6 +4,7 @@
 
 mod command;
 mod drop_in;
+mod findings;
 mod firmware;
 mod golden;
 mod igvm;

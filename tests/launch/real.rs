@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use counterfoil::launch::direct_boot::NamedBlobs;
+use counterfoil::launch::findings::{Finding, State};
 use counterfoil::launch::record::FirmwareRecord;
 use counterfoil::launch::{DirectBoot, Firmware};
 
@@ -21,6 +22,13 @@ pub(crate) fn image(name: &str) -> Option<Vec<u8>> {
     image
 }
 
+fn modules(finding: &Finding) -> Vec<String> {
+    match &finding.state {
+        State::Open { found } => found.iter().map(|evidence| evidence.label()).collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// Debian `ovmf-amdsev` 2026.08+ds-2, /usr/share/ovmf/OVMF.amdsev.fd.
 #[test]
 fn amdsev_2026_08() {
@@ -32,6 +40,12 @@ fn amdsev_2026_08() {
     let NamedBlobs::Run { read_by, started_by } = &found.named_blobs else { panic!("{found:?}") };
     assert_eq!(read_by.module, verifier.module);
     assert_eq!(started_by.name.as_deref(), Some("BdsDxe"));
+    let (_, findings) = FirmwareRecord::examine(&image).unwrap();
+    let open: Vec<_> = findings.iter().filter(|finding| finding.is_open()).collect();
+    let modules: Vec<Vec<String>> = open.iter().map(|finding| modules(finding)).collect();
+    assert_eq!(modules, [vec!["BdsDxe", "Fat", "UdfDxe"], vec!["PciBusDxe"], vec!["SecMain"]]);
+    let codes: Vec<_> = open.iter().map(|finding| finding.rule.code).collect();
+    assert_eq!(codes, ["boot-fallback", "option-roms", "s3-resume"]);
     let layout = record.layout().unwrap();
     assert_eq!(layout, Firmware::parse(&image).unwrap());
     assert_eq!(layout.hash_table().unwrap().gpa, 0x81_0c00);

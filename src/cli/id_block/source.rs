@@ -99,9 +99,9 @@ impl Launches {
     /// Says under which digest unmeasured code can run: whoever signs it should know.
     pub(super) fn warn_about(&self, ui: &Ui) {
         let Self::Subject(subject) = self else { return };
-        let firmware = subject.record.as_ref().map(|record| &record.firmware);
-        if firmware.is_some_and(measuring::runs_named_blobs) {
-            ui.warn(&format!("the firmware has a hole: {}", measuring::RUNS_NAMED_BLOBS));
+        let warnings = subject.record.as_ref().map(measuring::warnings);
+        for warning in warnings.iter().flatten() {
+            ui.warn(warning);
         }
     }
 

@@ -9,15 +9,17 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::measure::image::{read, stream};
 use crate::cli::measure::parameters::Parameters;
-use crate::cli::measure::subject::{NO_HASHES, Subject, firmware_has_a_hole};
+use crate::cli::measure::subject::{NO_HASHES, Subject};
 use crate::digest::{Sha256, Sha384};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::store;
 use crate::launch::direct_boot::DirectBoot;
+use crate::launch::findings::{self, Finding};
 use crate::launch::page::ImageChain;
 use crate::launch::record::RecordError;
 use crate::launch::volume::VolumeError;
 use crate::launch::{Firmware, HashTable, Profile, Set};
+use crate::release::measure;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Files")]
@@ -99,11 +101,12 @@ impl Files {
             // A missing section is the better reason, where it is one.
             subject.launch()?;
             let path = self.path()?;
-            let found = examine(path)?;
+            let examined = examine(path)?;
             let refused = || format!("`{}` cannot be measured with what it boots", path.display());
-            let found = found.ok_or(RecordError::NotExamined).context(Kind::Rejected, refused)?;
+            let (found, findings) =
+                examined.ok_or(RecordError::NotExamined).context(Kind::Rejected, refused)?;
             found.require_verifier().context(Kind::Rejected, refused)?;
-            subject.warnings.extend(hole(&found));
+            subject.warnings.extend(holes(&found, &findings));
         } else if self.kernel.is_some() && self.kernel_hashes == Some(Switch::Off) {
             subject.warnings.push(NO_HASHES.to_owned());
         }
@@ -112,26 +115,26 @@ impl Files {
 
     /// Adds what the firmware's metadata does not say.
     pub(super) fn warn_about(&self, subject: &mut Subject) -> Result<()> {
-        let warning = match subject.hashes {
+        let warnings = match subject.hashes {
             None if self.kernel.is_some() && self.kernel_hashes == Some(Switch::Off) => {
-                Some(NO_HASHES.to_owned())
+                vec![NO_HASHES.to_owned()]
             }
-            None => None,
-            Some(_) if !self.examine => Some(
+            None => Vec::new(),
+            Some(_) if !self.examine => vec![
                 "the kernel is in the digest because the firmware's metadata has a section for its \
                  hash; whether the firmware checks the kernel was not examined, and Debian's generic \
                  OVMF has that section and checks nothing: see `--examine`, or `counterfoil inspect`"
                     .to_owned(),
-            ),
+            ],
             Some(_) => match examine(self.path()?)? {
-                Some(found) => match found.require_verifier() {
-                    Ok(_) => hole(&found),
-                    Err(error) => Some(format!("THE DIGEST BINDS NO KERNEL: {error}")),
+                Some((found, findings)) => match found.require_verifier() {
+                    Ok(_) => holes(&found, &findings),
+                    Err(error) => vec![format!("THE DIGEST BINDS NO KERNEL: {error}")],
                 },
-                None => Some(RecordError::NotExamined.to_string()),
+                None => vec![RecordError::NotExamined.to_string()],
             },
         };
-        subject.warnings.extend(warning);
+        subject.warnings.extend(warnings);
         Ok(())
     }
 
@@ -204,8 +207,8 @@ impl Files {
 }
 
 /// What becomes of a kernel; `None` if there is nothing to look into.
-fn examine(path: &Path) -> Result<Option<DirectBoot>> {
-    match DirectBoot::examine(&read(path)?) {
+fn examine(path: &Path) -> Result<Option<(DirectBoot, Vec<Finding>)>> {
+    match findings::examine(&read(path)?) {
         Ok(found) => Ok(Some(found)),
         Err(VolumeError::NoVolume) => Ok(None),
         Err(error) => {
@@ -219,8 +222,10 @@ fn no_kernel() -> Error {
     Error::new(Kind::Usage, "`--kernel-hashes on` needs a kernel: there is nothing else to hash")
 }
 
-fn hole(found: &DirectBoot) -> Option<String> {
-    found.named_blobs.is_hole().then(firmware_has_a_hole)
+fn holes(found: &DirectBoot, findings: &[Finding]) -> Vec<String> {
+    let named = found.named_blobs.is_hole().then(measure::named_blobs);
+    let open = findings.iter().filter(|finding| finding.is_open()).map(|finding| finding.rule);
+    named.into_iter().chain(measure::further(open)).collect()
 }
 
 fn hash(path: &Path) -> Result<Sha256> {

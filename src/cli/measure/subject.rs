@@ -7,7 +7,7 @@ use crate::error::{Context as _, Error, Kind, Result};
 use crate::launch::igvm::IgvmRecord;
 use crate::launch::record::RecordError;
 use crate::launch::{Cpu, Firmware, HashTable, Launch, Profile, Record, Set, SevFeatures};
-use crate::release::measure::{RUNS_NAMED_BLOBS, runs_named_blobs};
+use crate::release::measure::warnings;
 use crate::release::open::{Release, read_record};
 
 pub(in crate::cli) struct Subject {
@@ -42,9 +42,8 @@ impl Subject {
     }
 
     fn new(record: Record) -> Result<Self, RecordError> {
-        let hole = record.boot.is_some() && runs_named_blobs(&record.firmware);
         Ok(Self {
-            warnings: hole.then(firmware_has_a_hole).into_iter().collect(),
+            warnings: warnings(&record),
             profile: Profile::by_id(&record.profile)?,
             firmware: record.firmware.layout()?,
             image: record.firmware.digest,
@@ -89,8 +88,3 @@ impl Subject {
 /// For a launch with a kernel that it does not bind.
 pub(super) const NO_HASHES: &str = "kernel-hashes are off: the digest says nothing of the kernel, the \
                                     initrd and the command line that the host boots";
-
-/// For firmware that would run what nobody has checked.
-pub(super) fn firmware_has_a_hole() -> String {
-    format!("the firmware has a hole: {RUNS_NAMED_BLOBS}")
-}

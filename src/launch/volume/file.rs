@@ -3,7 +3,7 @@
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
-use super::{VolumeError, VolumeHeader, Walk};
+use super::{FileKind, VolumeError, VolumeHeader, Walk};
 use crate::launch::guid::Guid;
 
 impl Walk<'_> {
@@ -31,12 +31,19 @@ impl Walk<'_> {
                 return Err(VolumeError::Length { what: "file", offset, length, least, most });
             };
             if file.holds_sections() {
-                self.sections(body, file.name, depth)?;
+                self.sections(body, Owner { guid: file.name, kind: file.kind() }, depth)?;
             }
             offset += (least + body.len()).next_multiple_of(FILE_ALIGNMENT);
         }
         Ok(())
     }
+}
+
+/// The file that sections are of.
+#[derive(Clone, Copy)]
+pub(super) struct Owner {
+    pub(super) guid: Guid,
+    pub(super) kind: FileKind,
 }
 
 /// Files start after the header, or after the extended header where there is one.
@@ -95,6 +102,14 @@ impl FileHeader {
         }
         let length = U64::read_from_prefix(after).map_or(0, |(length, _)| length.get());
         (length, size_of::<Self>() + size_of::<U64>())
+    }
+
+    fn kind(&self) -> FileKind {
+        match self.kind {
+            0x03 => FileKind::SecurityCore,
+            0x07 => FileKind::Driver,
+            _ => FileKind::Other,
+        }
     }
 
     /// All defined types but raw data (1) and padding (0xf0); types from 0xc0 are a vendor's own.

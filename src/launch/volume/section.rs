@@ -8,6 +8,7 @@ use zerocopy::FromBytes;
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{Immutable, KnownLayout, Unaligned};
 
+use super::file::Owner;
 use super::{MAX_DEPTH, MAX_UNPACKED, Module, VolumeError, Walk};
 use crate::launch::guid::Guid;
 
@@ -15,11 +16,11 @@ impl Walk<'_> {
     pub(super) fn sections(
         &mut self,
         stream: &[u8],
-        file: Guid,
+        file: Owner,
         depth: u32,
     ) -> Result<(), VolumeError> {
         if depth > MAX_DEPTH {
-            return Err(VolumeError::TooLarge { file });
+            return Err(VolumeError::TooLarge { file: file.guid });
         }
         let sections = split(stream)?;
         let name = sections.iter().find(|section| section.kind == USER_INTERFACE);
@@ -27,7 +28,12 @@ impl Walk<'_> {
         for section in &sections {
             match section.kind {
                 PE32 | TE => {
-                    let module = Module { guid: file, name: name.clone(), body: section.body };
+                    let module = Module {
+                        guid: file.guid,
+                        name: name.clone(),
+                        kind: file.kind,
+                        body: section.body,
+                    };
                     (self.visit)(&module);
                 }
                 FIRMWARE_VOLUME => {
@@ -46,20 +52,25 @@ impl Walk<'_> {
     fn compressed(
         &mut self,
         section: &Section<'_>,
-        file: Guid,
+        file: Owner,
         depth: u32,
     ) -> Result<(), VolumeError> {
         match section.body.split_at_checked(5) {
             Some(([_, _, _, _, 0], body)) => self.sections(body, file, depth + 1),
             _ => Err(VolumeError::Encoding {
-                file,
+                file: file.guid,
                 offset: section.offset,
                 encoding: "EFI standard compression".to_owned(),
             }),
         }
     }
 
-    fn guided(&mut self, section: &Section<'_>, file: Guid, depth: u32) -> Result<(), VolumeError> {
+    fn guided(
+        &mut self,
+        section: &Section<'_>,
+        file: Owner,
+        depth: u32,
+    ) -> Result<(), VolumeError> {
         let wrong = |length| VolumeError::Length {
             what: "header of a GUIDed section",
             offset: section.offset,
@@ -79,20 +90,20 @@ impl Walk<'_> {
             self.sections(body, file, depth + 1)
         } else {
             let encoding = header.encoding.to_string();
-            Err(VolumeError::Encoding { file, offset: section.offset, encoding })
+            Err(VolumeError::Encoding { file: file.guid, offset: section.offset, encoding })
         }
     }
 
     /// Decompresses a .lzma stream within what is left of the bound. Its header announces a
     /// dictionary, which is memory too, and a size, which is not believed.
-    fn unpack(&mut self, body: &[u8], file: Guid) -> Result<Vec<u8>, VolumeError> {
-        let failed = |source| VolumeError::Lzma { file, source };
+    fn unpack(&mut self, body: &[u8], file: Owner) -> Result<Vec<u8>, VolumeError> {
+        let failed = |source| VolumeError::Lzma { file: file.guid, source };
         let room = MAX_UNPACKED - self.unpacked;
         let reader = LzmaReader::new_mem_limit(body, MAX_DICTIONARY_KIB, None).map_err(failed)?;
         let mut unpacked = Vec::new();
         reader.take(room + 1).read_to_end(&mut unpacked).map_err(failed)?;
         if unpacked.len() as u64 > room {
-            return Err(VolumeError::TooLarge { file });
+            return Err(VolumeError::TooLarge { file: file.guid });
         }
         self.unpacked += unpacked.len() as u64;
         Ok(unpacked)
