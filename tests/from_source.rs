@@ -26,11 +26,12 @@ use counterfoil::launch::findings::State;
 use counterfoil::launch::record::FirmwareRecord;
 use counterfoil::manifest::Lock;
 use counterfoil::manifest::lock::LockedInput;
-use counterfoil::release::layout;
 use counterfoil::release::open::Release;
+use counterfoil::release::{check, layout};
 use counterfoil::tree::archive::Archive;
 use counterfoil::vm::machine::{Direct, Image, Machine, Mode};
 use counterfoil::vm::{Outcome, Qemu, Watch};
+use support::elsewhere::Elsewhere;
 use support::guest::{ANSWER, PROMPT, post};
 use support::real;
 
@@ -290,6 +291,45 @@ fn start_igvm(file: &Path, offered: &[&str]) -> (Watch, tempfile::TempDir, u16) 
     let directory = tempfile::tempdir().unwrap();
     let watch = Watch::start(&qemu, &machine, directory.path()).unwrap();
     (watch, directory, port)
+/// Compiled again on another Debian: every file that the program meets there, from the C library on, is
+/// that suite's, and so are the shell and the tools in its path. Also varied are user, directory, host
+/// name, umask, time zone and locale. The kernel and the clock are this machine's: see the test above.
+#[test]
+#[ignore = "compiles for ten minutes; see the top of this file"]
+fn what_is_compiled_is_the_same_on_another_debian() {
+    let release = real::release("llama-hardened");
+    let lock = Lock::read(&release.join(layout::LOCK)).unwrap().unwrap();
+    let elsewhere = Elsewhere::new();
+    let work = elsewhere.work();
+    for name in [layout::MANIFEST, layout::LOCK] {
+        fs::copy(release.join(name), work.join(name)).unwrap();
+    }
+    fs::copy(env!("CARGO_BIN_EXE_counterfoil"), work.join("counterfoil")).unwrap();
+    let (here, there) =
+        (Store::open(&real::root().join("store")), Store::open(&work.join("store")));
+    let (here, there) = (here.unwrap(), there.unwrap());
+    let builds = lock.inputs.values().filter_map(|input| match input {
+        LockedInput::Build(build) => Some(*build),
+        _ => None,
+    });
+    let builds: Vec<_> = builds.collect();
+    // What was compiled here is not taken along.
+    for (what, object) in lock.objects() {
+        if builds.iter().all(|build| build.result != object) {
+            there.put(here.need(object, &what).unwrap().held.reader(), &what).unwrap();
+        }
+    }
+    for (packed, data) in lock.archives_unpacked() {
+        there.note_unpacked(packed, data).unwrap();
+    }
+    let build = ["./counterfoil", "build", layout::MANIFEST, "--locked", "--offline"];
+    let ran = elsewhere.run(&[&build[..], &["--store", "store", "--output", "again"]].concat());
+    assert_eq!(ran.code, 0, "{}: {}", elsewhere.suite, ran.stderr);
+    check::compare(&release, &work.join("again")).unwrap();
+    assert_eq!(builds.len(), 2, "firmware and kernel");
+    for build in builds {
+        assert_eq!(there.built(build.recipe), Some(build.result), "compiled there");
+    }
 }
 
 /// Every attempt that runs something which nobody measured, or fails for another reason than being

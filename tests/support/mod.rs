@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
 
 pub mod deb;
+pub mod elsewhere;
 pub mod guest;
 pub mod key;
 pub mod peer;
