@@ -332,6 +332,36 @@ fn what_is_compiled_is_the_same_on_another_debian() {
     }
 }
 
+/// The measured kernel finds too little memory and comes back: the packaged firmware then starts what
+/// the host has on a disk, ours nothing more. The program on the disk is a kernel that finds too little
+/// memory as well, and says so.
+#[test]
+#[ignore = "compiles for ten minutes; see the top of this file"]
+fn what_follows_a_kernel_that_fails() {
+    let (packaged, ours) = (real::release("llama"), real::release("llama-hardened"));
+    let directory = tempfile::tempdir().unwrap();
+    let boot = directory.path().join("EFI/BOOT");
+    fs::create_dir_all(&boot).unwrap();
+    fs::copy(packaged.join(layout::KERNEL), boot.join("BOOTX64.EFI")).unwrap();
+    let disk =
+        format!("file=fat:{},format=raw,if=virtio,readonly=on", directory.path().to_str().unwrap());
+    let attack = Attack { memory: 128, ..attack(&["-drive", &disk], Some) };
+    let failed = |release: &Path| {
+        let (mut watch, _directory, _) = start(release, &attack);
+        let deadline = Instant::now() + Duration::from_secs(180);
+        loop {
+            assert!(!watch.has_started(), "{}", watch.console());
+            if let Some(outcome) = watch.step(&mut io::sink()).unwrap() {
+                let said = watch.console();
+                return (outcome, said.matches("efi_stub_entry() failed").count());
+            }
+            assert!(Instant::now() < deadline, "no verdict: {}", watch.console());
+        }
+    };
+    assert_eq!(failed(&ours), (Outcome::Refused, 1), "the measured kernel, and nothing after it");
+    assert_eq!(failed(&packaged), (Outcome::NothingToBoot, 2), "also the disk's");
+}
+
 /// Every attempt that runs something which nobody measured, or fails for another reason than being
 /// seen, against the packaged firmware; all of them are refused by ours.
 #[test]
