@@ -12,6 +12,7 @@ pub mod image;
 pub mod input;
 pub mod kernel;
 pub mod launch;
+mod lifetime;
 pub mod manifest;
 pub mod names;
 pub mod release;

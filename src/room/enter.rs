@@ -15,10 +15,11 @@ use std::process::{Command, ExitStatus};
 
 use rustix::fs::Mode;
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
-use rustix::process::{Signal, getegid, geteuid, getppid, set_parent_process_death_signal};
+use rustix::process::{getegid, geteuid};
 use rustix::thread::UnshareFlags;
 
 use crate::error::{Error, Kind};
+use crate::lifetime;
 use crate::room::BUILD;
 
 /// By whose leave a room is entered. What is built in it is the same.
@@ -57,11 +58,7 @@ const DEVICES: [&str; 5] = ["full", "null", "random", "urandom", "zero"];
 /// # Errors
 /// When the machine does not allow it, naming the step that failed.
 pub fn leave(parent: u32, privilege: Privilege, mut second: Command) -> io::Result<ExitStatus> {
-    bind_to_parent()?;
-    // The parent may have died before the line above.
-    if getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs()) != Some(parent) {
-        return Err(io::Error::other("the process that wanted the room is gone"));
-    }
+    lifetime::bind_to(parent).map_err(|error| step("binding the room to its parent", error))?;
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     let mut flags = UnshareFlags::NEWNS
         | UnshareFlags::NEWPID
@@ -93,7 +90,8 @@ pub fn leave(parent: u32, privilege: Privilege, mut second: Command) -> io::Resu
 /// # Errors
 /// When a step fails, naming it.
 pub fn become_build(root: &Path, command: &[OsString]) -> io::Result<Infallible> {
-    bind_to_parent()?;
+    // The parent is the first step's process, which these namespaces do not show.
+    lifetime::bind().map_err(|error| step("prctl", error))?;
     let [program, arguments @ ..] = command else {
         return Err(io::Error::other("nothing to run"));
     };
@@ -118,10 +116,6 @@ pub fn become_build(root: &Path, command: &[OsString]) -> io::Result<Infallible>
     rustix::thread::set_no_new_privs(true).map_err(|error| step("no_new_privs", error))?;
     let error = Command::new(program).args(arguments).exec();
     Err(step(&format!("starting `{}` in the room", program.to_string_lossy()), error))
-}
-
-fn bind_to_parent() -> io::Result<()> {
-    set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| step("prctl", error))
 }
 
 fn step(what: &str, error: impl Into<io::Error>) -> io::Error {
