@@ -62,9 +62,7 @@ impl Parameters {
             cpus.push(Cpu::named("EPYC-v4").context(Kind::Usage, || "`--cpu`".to_owned())?);
         }
         let vcpus = if self.vcpus.is_empty() { vec![1] } else { self.vcpus.clone() };
-        let features = self.features();
-        let features = if features.is_empty() { vec![SevFeatures::SNP] } else { features };
-        set_of(vcpus, cpus, features)
+        set_of(vcpus, cpus, self.features())
     }
 
     fn asked_cpus(&self) -> Result<Vec<Cpu>> {
@@ -92,9 +90,7 @@ impl Parameters {
         if self.vcpus.is_empty() {
             return Err(Error::new(Kind::Usage, "missing `--vcpus N`: SNP and SEV-ES measure it"));
         }
-        let features = self.features();
-        let features = if features.is_empty() { vec![SevFeatures::SNP] } else { features };
-        set_of(self.vcpus.clone(), self.strict_cpus()?, features)
+        set_of(self.vcpus.clone(), self.strict_cpus()?, self.features())
     }
 
     /// The vCPUs and the CPU of an SEV-ES guest, of which there is one digest at a time.
@@ -148,8 +144,12 @@ impl Parameters {
             .context(Kind::Usage, || "`--vcpu-family`".to_owned())
     }
 
+    /// Those asked for, or SNP alone.
     fn features(&self) -> Vec<SevFeatures> {
-        self.features.iter().map(|bits| SevFeatures(*bits)).collect()
+        match self.features.is_empty() {
+            true => vec![SevFeatures::SNP],
+            false => self.features.iter().map(|bits| SevFeatures(*bits)).collect(),
+        }
     }
 
     /// The profile asked for, by the name given.
