@@ -21,6 +21,8 @@ fn every_command_has_help_with_an_example() {
     {
         let help = place.succeeds(&[command, "--help"]).stdout;
         assert!(help.contains("Example"), "{command}: {help}");
+        let long = help.lines().find(|line| line.len() > 100);
+        assert_eq!(long, None, "{command}: two lines that were joined?");
         assert!(help.contains(&format!("counterfoil {command} ")) || command == "man", "{command}");
         count += 1;
     }

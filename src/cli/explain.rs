@@ -1,7 +1,6 @@
 //! `explain`: why a machine attests another digest than the record has.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -11,6 +10,7 @@ use crate::cli::measure::parameters::Parameters;
 use crate::cli::ui::{Style, Ui};
 use crate::digest::{Sha256, Sha384};
 use crate::error::{Context as _, Error, Kind, Result};
+use crate::input::bounded;
 use crate::input::report::Report as _;
 use crate::launch::explain::{self, Attested, Candidates, Cause, Change, Explanation};
 use crate::launch::record::{Blob, Boot, FirmwareRecord, Inputs};
@@ -22,7 +22,7 @@ Examples:
   counterfoil explain 3f57f22e...39ee8967f releases/llama   the digest that a machine attests
   counterfoil explain report.bin --record launch.json       its attestation report
   counterfoil explain report.bin releases/llama --firmware /usr/share/ovmf/OVMF.amdsev.fd
-  counterfoil explain 3f57f22e...39ee8967f --firmware OVMF.amdsev.fd --kernel vmlinuz \
+  counterfoil explain 3f57f22e...39ee8967f --firmware OVMF.amdsev.fd --kernel vmlinuz \\
       --initrd initrd --append 'console=ttyS0' --vcpus 4 --cpu EPYC-Milan
 
 The answer is a diagnosis. The exit code is 0 only if the digest is in the record as it stands, and
@@ -30,10 +30,11 @@ The answer is a diagnosis. The exit code is 0 only if the digest is in the recor
 
 /// Say why a machine attests another digest than a release has.
 ///
-/// The launch that should have been is that of a release, of a record, or of files: the first of each
-/// kind that is given. Searched are the launches that are near to it: another number of vCPUs, another CPU,
-/// other SEV_FEATURES, another hypervisor, kernel-hashes=off, no initrd, a command line with a
-/// newline, and so on; first by one change, then by two. The signature of a report is not checked.
+/// The launch that should have been is that of a release, of a record, or of files: the first of
+/// each kind that is given. Searched are the launches that are near to it: another number of vCPUs,
+/// another CPU, other SEV_FEATURES, another hypervisor, kernel-hashes=off, no initrd, a command line
+/// with a newline, and so on; first by one change, then by two. The signature of a report is not
+/// checked.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Explain {
@@ -116,7 +117,7 @@ impl Explain {
         if self.kernel.is_empty() && (!self.initrd.is_empty() || !self.append.is_empty()) {
             return Err(Error::new(Kind::Usage, "`--initrd` and `--append` need `--kernel`"));
         }
-        let blob = |path: &PathBuf| Ok(Blob::of(&read(path)?));
+        let blob = |path: &PathBuf| Ok(Blob::of(&bounded::whole(path)?));
         let boot = match self.kernel.first() {
             Some(kernel) => Some(Boot {
                 kernel: blob(kernel)?,
@@ -144,7 +145,7 @@ impl Explain {
     ) -> Result<Candidates> {
         let hashed = |paths: &[PathBuf]| -> Result<Vec<(String, Sha256)>> {
             let rest = paths.iter().skip(taken);
-            rest.map(|path| Ok((name(path), Sha256::of(read(path)?)))).collect()
+            rest.map(|path| Ok((name(path), Sha256::of(bounded::whole(path)?)))).collect()
         };
         let images = self.firmware.iter().skip(taken);
         Ok(Candidates {
@@ -310,7 +311,7 @@ fn attested(text: &str, ui: &Ui) -> Result<Attested> {
             .context(Kind::Usage, || format!("a launch digest cannot have {} digits", text.len()));
         return Ok(Attested { measurement: measurement?, signature: None });
     }
-    let report = read(path).map_err(|error| {
+    let report = bounded::whole(path).map_err(|error| {
         error.hint("give 96 hex digits, or the path of a file with an attestation report")
     })?;
     let attested = Attested::of(&report)
@@ -320,13 +321,10 @@ fn attested(text: &str, ui: &Ui) -> Result<Attested> {
 }
 
 fn firmware(path: &Path) -> Result<FirmwareRecord> {
-    FirmwareRecord::of(&read(path)?).context(Kind::Malformed, || format!("`{}`", path.display()))
+    FirmwareRecord::of(&bounded::whole(path)?)
+        .context(Kind::Malformed, || format!("`{}`", path.display()))
 }
 
 fn name(path: &Path) -> String {
     path.display().to_string()
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).context(Kind::Environment, || format!("failed reading `{}`", path.display()))
 }

@@ -12,6 +12,7 @@ use clap::Args;
 
 use crate::cli::ui::Ui;
 use crate::error::{Context as _, Error, Kind, Result};
+use crate::input::bounded;
 use crate::kernel::bzimage::BzImage;
 use crate::kernel::config::Config;
 use crate::kernel::{is_config, is_image};
@@ -146,7 +147,7 @@ fn beside(kernel: &Path) -> Vec<PathBuf> {
 
 fn read_config(path: &Path) -> Result<Config> {
     let named = || format!("`{}`", path.display());
-    let text = fs::read(path).context(Kind::Environment, named)?;
+    let text = bounded::whole(path)?;
     Config::parse(&String::from_utf8_lossy(&text))
         .ok_or_else(|| Error::new(Kind::Malformed, format!("{} has no `CONFIG_` line", named())))
 }

@@ -1,6 +1,7 @@
 //! Inputs: where they come from, where they are kept, and how their bytes are taken.
 
 pub mod apt;
+pub mod bounded;
 mod compile;
 pub mod fetch;
 pub mod http;

@@ -26,8 +26,9 @@ use crate::digest::{Sha256, Sha384};
 /// Every count of vCPUs up to this one is tried.
 pub const MAX_VCPUS: u32 = 512;
 
-/// How many launch updates a search may compute, or hashes of pages that take as long. A record with very many digests has more
-/// neighbours than anyone waits for; [`Explanation::complete`] says when some were not visited.
+/// How many launch updates a search may compute, or hashes of pages that take as long. A record with
+/// very many digests has more neighbours than anyone waits for; [`Explanation::complete`] says when
+/// some were not visited.
 pub const MAX_UPDATES: u64 = 4 << 20;
 
 /// What may have been launched in place of what the record names, as far as somebody suspects it.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::Object;
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::input::store;
+use crate::input::{bounded, store};
 use crate::launch::igvm::IgvmRecord;
 use crate::launch::igvm::record::{IgvmRecordError, PROFILE};
 use crate::launch::record::{Blob, RecordError};
@@ -144,8 +144,7 @@ fn read_igvm_record(root: &Path, launch: &Record) -> Result<Option<IgvmRecord>> 
 /// # Errors
 /// [`Kind::Malformed`] when it is none; [`Kind::Rejected`] when a digest in it is wrong.
 pub fn read_record(path: &Path) -> Result<Record> {
-    let bytes = fs::read(path)
-        .context(Kind::Environment, || format!("failed reading `{}`", path.display()))?;
+    let bytes = bounded::whole(path)?;
     Record::from_json(&bytes).map_err(|error| {
         let kind = match &error {
             RecordError::Digest { .. } => Kind::Rejected,

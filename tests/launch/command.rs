@@ -6,6 +6,7 @@ use std::path::Path;
 
 use counterfoil::digest::Sha384;
 use counterfoil::launch::direct_boot::NamedBlobs;
+use counterfoil::launch::findings::{self, Finding, State};
 use counterfoil::launch::page::{Chain, PageType, Update, image_digest};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -206,7 +207,49 @@ fn warnings() {
     found.named_blobs = NamedBlobs::Run { started_by: read_by.clone(), read_by };
     fs::write(place.path().join("hole.json"), hole.to_json().unwrap()).unwrap();
     said("--record hole.json", "the firmware has a hole");
+    let finding = |state| Finding { rule: &findings::S3_RESUME, state };
+    let open = record().with_findings(&[finding(State::Open { found: Vec::new() })]);
+    fs::write(place.path().join("open.json"), open.to_json().unwrap()).unwrap();
+    said("--record open.json", "the firmware has ways around the measured kernel: s3-resume;");
     assert_eq!(json(place.path(), "--record launch.json")["warnings"], Value::Array(Vec::new()));
+}
+
+/// What has no end is told so, wherever a file is named.
+#[test]
+fn what_does_not_end_is_refused() {
+    let place = with_record();
+    for line in [
+        "--record /dev/zero",
+        "--firmware /dev/zero --kernel kernel --vcpus 1",
+        "--mode snp --ovmf /dev/zero --vcpus 1 --vcpu-type EPYC-v4",
+        "--igvm /dev/zero",
+    ] {
+        refused(&run(place.path(), line), 30, "`/dev/zero` is no file, and does not end");
+    }
+}
+
+/// A pipe is read once: what was measured is what is looked into, and what a trace shows.
+#[test]
+fn firmware_from_a_pipe() {
+    let place = with_record();
+    let rest = "--kernel kernel --initrd initrd --append quiet --vcpus 1 --cpu EPYC-v4";
+    for more in ["", " --trace"] {
+        let line = format!("{rest}{more}");
+        let of_file = stdout(&run(place.path(), &format!("--firmware ovmf {line}")));
+        let piped = std::process::Command::new(env!("CARGO_BIN_EXE_counterfoil"))
+            .arg("measure")
+            .args(format!("--firmware /dev/stdin {line}").split_whitespace())
+            .current_dir(place.path())
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn();
+        let mut piped = piped.unwrap();
+        let image = fs::read(place.path().join("ovmf")).unwrap();
+        std::io::Write::write_all(&mut piped.stdin.take().unwrap(), &image).unwrap();
+        let output = piped.wait_with_output().unwrap();
+        assert_eq!(stdout(&output), of_file, "{}", String::from_utf8_lossy(&output.stderr));
+    }
 }
 
 /// Values are named by what they are of, and those that bind no kernel are none.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use crate::error::{Context as _, Error, Kind, Result};
+use crate::input::bounded;
 use crate::launch::id_block::{IdAuth, IdBlock};
 
 /// What is signed.
@@ -54,7 +55,7 @@ pub(super) fn write(
 
 /// Reads a small file.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).context(Kind::Environment, || reading(path))
+    bounded::whole(path)
 }
 
 /// Puts all files where they belong, or none.

@@ -1,18 +1,17 @@
 //! The files that are measured: the firmware, then the kernel, and the initrd on a second thread.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::thread;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
-use crate::cli::measure::image::{read, stream};
+use crate::cli::measure::image::{Streamed, stream};
 use crate::cli::measure::parameters::Parameters;
 use crate::cli::measure::subject::{NO_HASHES, Subject};
 use crate::digest::{Sha256, Sha384};
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::input::store;
+use crate::input::{bounded, store};
 use crate::launch::direct_boot::DirectBoot;
 use crate::launch::findings::{self, Finding};
 use crate::launch::page::ImageChain;
@@ -65,14 +64,15 @@ impl Files {
     /// By the firmware's metadata alone.
     pub(super) fn bare(&self, profile: &'static Profile, set: Set, pages: bool) -> Result<Subject> {
         self.load(|firmware, hashes| {
-            let (firmware, image) = match self.given_hash() {
-                Some(given) => (stream(firmware, |_| (), |(), _| ())?.0, given),
+            let (firmware, image, read) = match self.given_hash() {
+                Some(given) => (stream(firmware, |_| (), |(), _| ())?.firmware, given, None),
                 None => {
-                    let (firmware, chain) = stream(firmware, ImageChain::new, ImageChain::add)?;
-                    (firmware, chain.digest())
+                    let Streamed { firmware, state, image } =
+                        stream(firmware, ImageChain::new, ImageChain::add)?;
+                    (firmware, state.digest(), image)
                 }
             };
-            let pages = self.pages(pages)?;
+            let pages = read.map_or_else(|| self.pages(pages), |image| Ok(Some(image)))?;
             let hashes = hashes()?;
             let (record, warnings) = (None, Vec::new());
             Ok(Subject {
@@ -101,7 +101,7 @@ impl Files {
             // A missing section is the better reason, where it is one.
             subject.launch()?;
             let path = self.path()?;
-            let examined = examine(path)?;
+            let examined = examine(path, subject.pages.as_deref())?;
             let refused = || format!("`{}` cannot be measured with what it boots", path.display());
             let (found, findings) =
                 examined.ok_or(RecordError::NotExamined).context(Kind::Rejected, refused)?;
@@ -126,7 +126,7 @@ impl Files {
                  OVMF has that section and checks nothing: see `--examine`, or `counterfoil inspect`"
                     .to_owned(),
             ],
-            Some(_) => match examine(self.path()?)? {
+            Some(_) => match examine(self.path()?, subject.pages.as_deref())? {
                 Some((found, findings)) => match found.require_verifier() {
                     Ok(_) => holes(&found, &findings),
                     Err(error) => vec![format!("THE DIGEST BINDS NO KERNEL: {error}")],
@@ -152,8 +152,8 @@ impl Files {
 
     /// The digest after the firmware's pages.
     pub(super) fn image_digest(&self) -> Result<(Firmware, Sha384)> {
-        let (firmware, chain) = stream(self.path()?, ImageChain::new, ImageChain::add)?;
-        Ok((firmware, chain.digest()))
+        let streamed = stream(self.path()?, ImageChain::new, ImageChain::add)?;
+        Ok((streamed.firmware, streamed.state.digest()))
     }
 
     /// Runs `firmware` on the path of the firmware while the initrd is hashed beside it. What it
@@ -200,15 +200,19 @@ impl Files {
 
     fn pages(&self, wanted: bool) -> Result<Option<Vec<u8>>> {
         match wanted && self.given_hash().is_none() {
-            true => Ok(Some(read(self.path()?)?)),
+            true => Ok(Some(bounded::whole(self.path()?)?)),
             false => Ok(None),
         }
     }
 }
 
-/// What becomes of a kernel; `None` if there is nothing to look into.
-fn examine(path: &Path) -> Result<Option<(DirectBoot, Vec<Finding>)>> {
-    match findings::examine(&read(path)?) {
+/// What becomes of a kernel; `None` if there is nothing to look into. `image` is what was read already.
+fn examine(path: &Path, image: Option<&[u8]>) -> Result<Option<(DirectBoot, Vec<Finding>)>> {
+    let read = match image {
+        Some(_) => None,
+        None => Some(bounded::whole(path)?),
+    };
+    match findings::examine(image.or(read.as_deref()).unwrap_or_default()) {
         Ok(found) => Ok(Some(found)),
         Err(VolumeError::NoVolume) => Ok(None),
         Err(error) => {
@@ -229,9 +233,8 @@ fn holes(found: &DirectBoot, findings: &[Finding]) -> Vec<String> {
 }
 
 fn hash(path: &Path) -> Result<Sha256> {
-    let failed = || format!("failed reading `{}`", path.display());
-    let file = File::open(path).context(Kind::Environment, failed)?;
-    Ok(store::digest(file).context(Kind::Environment, failed)?.sha256)
+    let digest = store::digest(bounded::open(path)?);
+    Ok(digest.map_err(|error| bounded::failed(path, error))?.sha256)
 }
 
 /// Also an empty one, which is what `--kernel "$KERNEL"` gives in a script without a kernel.

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::cli::measure::image::read;
 use crate::cli::measure::{Measure, output, trace};
 use crate::cli::ui::{Style, Ui};
 use crate::digest::Sha384;
 use crate::error::{Context as _, Error, Kind, Result};
+use crate::input::bounded;
 use crate::input::report::Report as _;
 use crate::launch::Igvm;
 use crate::launch::igvm::{IgvmError, IgvmProfile, PROFILES};
@@ -24,7 +24,7 @@ struct Row {
 impl Measure {
     pub(super) fn igvm(&self, ui: &Ui, path: &Path) -> Result<()> {
         let named = || format!("IGVM file `{}`", path.display());
-        let igvm = Igvm::parse(read(path)?).context(Kind::Malformed, named)?;
+        let igvm = Igvm::parse(bounded::whole(path)?).context(Kind::Malformed, named)?;
         let asked = self.parameters.profile_name().map(IgvmProfile::by_id).transpose();
         let asked = asked.context(Kind::Usage, || "`--profile` with `--igvm`".to_owned())?;
         if self.trace && asked.is_none() {

@@ -1,19 +1,29 @@
 //! Reading a firmware image once, piece by piece, so that its size does not matter.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use crate::error::{Context as _, Kind, Result};
+use crate::input::bounded;
 use crate::launch::Firmware;
 use crate::launch::firmware::{FirmwareError, ImageError};
+
+/// What came of reading an image once.
+pub(super) struct Streamed<T> {
+    pub(super) firmware: Firmware,
+    /// What was made of its pieces.
+    pub(super) state: T,
+    /// The image itself, where it had to be read whole: a pipe cannot be read again.
+    pub(super) image: Option<Vec<u8>>,
+}
 
 /// [`stream`], also for images without an OVMF table, which SEV measures like any other.
 pub(super) fn stream_any<T>(
     path: &Path,
     start: impl Fn(u32) -> T,
     add: impl Fn(&mut T, &[u8]),
-) -> Result<(Firmware, T)> {
+) -> Result<Streamed<T>> {
     read_image(path, start, add, |parsed, size| match parsed {
         Err(ImageError { what: FirmwareError::NoTable { .. }, .. }) => {
             let size = u32::try_from(size).map_err(|_| wrong_size(size))?;
@@ -28,7 +38,7 @@ pub(super) fn stream<T>(
     path: &Path,
     start: impl Fn(u32) -> T,
     add: impl Fn(&mut T, &[u8]),
-) -> Result<(Firmware, T)> {
+) -> Result<Streamed<T>> {
     read_image(path, start, add, |parsed, _| parsed)
 }
 
@@ -37,7 +47,7 @@ fn read_image<T>(
     start: impl Fn(u32) -> T,
     add: impl Fn(&mut T, &[u8]),
     accept: impl Fn(Result<Firmware, ImageError>, u64) -> Result<Firmware, ImageError>,
-) -> Result<(Firmware, T)> {
+) -> Result<Streamed<T>> {
     let failed = || format!("failed reading `{}`", path.display());
     let malformed = || format!("firmware `{}`", path.display());
     let file = File::open(path).context(Kind::Environment, failed)?;
@@ -54,16 +64,16 @@ fn read_image<T>(
                 if from_end as usize > tail.len() && u64::from(from_end) <= size => {}
             parsed => {
                 let firmware = accept(parsed, size).context(Kind::Malformed, malformed)?;
-                return Ok((firmware, state));
+                return Ok(Streamed { firmware, state, image: None });
             }
         }
     }
-    let image = read(path)?;
+    let image = bounded::whole(path)?;
     let firmware =
         accept(Firmware::parse(&image), image.len() as u64).context(Kind::Malformed, malformed)?;
     let mut state = start(firmware.size());
     add(&mut state, &image);
-    Ok((firmware, state))
+    Ok(Streamed { firmware, state, image: Some(image) })
 }
 
 fn wrong_size(size: u64) -> ImageError {
@@ -97,8 +107,3 @@ const PIECE: usize = 64 << 10;
 
 /// The footer table, at most 64 KiB and 32 bytes long, and in practice the SEV metadata.
 const TAIL: usize = 256 << 10;
-
-/// A file as a whole.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).context(Kind::Environment, || format!("failed reading `{}`", path.display()))
-}

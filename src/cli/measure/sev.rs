@@ -27,7 +27,8 @@ impl Measure {
         let refused = || "the firmware cannot be measured with what it boots".to_owned();
         let (firmware, mut launch) = self.files.load(|path, hashes| {
             let start = |_| SevLaunch::default();
-            let (firmware, mut launch) = image::stream_any(path, start, SevLaunch::add_image)?;
+            let image::Streamed { firmware, state: mut launch, .. } =
+                image::stream_any(path, start, SevLaunch::add_image)?;
             if let Some(hashes) = hashes()? {
                 launch.add_hashes(&firmware, &hashes).context(Kind::Malformed, refused)?;
             }
