@@ -3,11 +3,11 @@
 #![no_main]
 
 use counterfoil::launch::page::image_digest;
-use counterfoil::launch::{DirectBoot, Firmware, Launch, Profile};
+use counterfoil::launch::{Firmware, Launch, Profile, findings};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|image: &[u8]| {
-    let _ = DirectBoot::examine(image);
+    let _ = findings::examine(image);
     let Ok(firmware) = Firmware::parse(image) else { return };
     let (size, eip, area) = (firmware.size(), firmware.reset_eip(), firmware.hash_table());
     assert_eq!(Firmware::new(size, eip, area, firmware.sections().to_vec()).as_ref(), Ok(&firmware));

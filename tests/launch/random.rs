@@ -1,6 +1,6 @@
 //! No input may panic, and no image that is refused may be measured.
 
-use counterfoil::launch::{DirectBoot, Firmware, Record};
+use counterfoil::launch::{Firmware, Record, findings};
 use proptest::prelude::*;
 
 use crate::image::{Image, driver, packed};
@@ -19,7 +19,7 @@ fn read(image: &[u8]) {
             Firmware::new(firmware.size(), firmware.reset_eip(), firmware.hash_table(), sections);
         assert_eq!(again.as_ref(), Ok(&firmware));
     }
-    let _ = DirectBoot::examine(image);
+    let _ = findings::examine(image);
 }
 
 proptest! {
@@ -72,7 +72,7 @@ fn seeds() {
     };
     for image in folder("firmware") {
         let _ = Firmware::parse(&image);
-        let _ = counterfoil::launch::DirectBoot::examine(&image);
+        let _ = findings::examine(&image);
     }
     for file in folder("igvm") {
         if let Ok(igvm) = counterfoil::launch::Igvm::parse(file) {
