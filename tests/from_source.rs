@@ -291,6 +291,8 @@ fn start_igvm(file: &Path, offered: &[&str]) -> (Watch, tempfile::TempDir, u16) 
     let directory = tempfile::tempdir().unwrap();
     let watch = Watch::start(&qemu, &machine, directory.path()).unwrap();
     (watch, directory, port)
+}
+
 /// Compiled again on another Debian: every file that the program meets there, from the C library on, is
 /// that suite's, and so are the shell and the tools in its path. Also varied are user, directory, host
 /// name, umask, time zone and locale. The kernel and the clock are this machine's: see the test above.
