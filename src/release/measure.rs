@@ -176,7 +176,8 @@ pub fn further(open: impl Iterator<Item = &'static Rule>) -> Option<String> {
     let codes: Vec<_> = open.map(|rule| rule.code).collect();
     (!codes.is_empty()).then(|| {
         format!(
-            "the firmware has ways around the measured kernel: {}; `counterfoil inspect FIRMWARE`              says what each is",
+            "the firmware has ways around the measured kernel: {}; `counterfoil inspect FIRMWARE` \
+             says what each is",
             codes.join(", ")
         )
     })
