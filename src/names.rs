@@ -81,6 +81,28 @@ string_type!(
 );
 
 string_type!(
+    /// The name of a project in a Python package index (PyPA's "Names and normalization").
+    ProjectName,
+    |text| {
+        let ends = |c: char| c.is_ascii_alphanumeric();
+        text.starts_with(ends)
+            && text.ends_with(ends)
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    },
+    "a Python project's name: letters, digits, `-`, `_` and `.`, a letter or digit at both ends"
+);
+
+string_type!(
+    /// A version as a Python project's files say it (PyPA's "Version specifiers").
+    ProjectVersion,
+    |text| {
+        text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || ".!+_".contains(c))
+    },
+    "a version such as `0.3.36`, in quotes where YAML takes it for a number"
+);
+
+string_type!(
     /// An archive's suite or component, a plain path element.
     Suite,
     |text| {

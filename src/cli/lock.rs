@@ -55,6 +55,10 @@ pub(super) struct Origin {
     /// The environment variable COUNTERFOIL_MIRROR does the same.
     #[arg(long, value_name = "URL")]
     mirror: Vec<String>,
+    /// The Python package index that source distributions are fetched from; else
+    /// COUNTERFOIL_PYTHON_INDEX, or the one that pip is configured with on this machine.
+    #[arg(long, value_name = "URL")]
+    python_index: Option<String>,
     /// Keys whose signatures count, instead of this machine's keyrings; may be given again.
     #[arg(long, value_name = "FILE")]
     keyring: Vec<PathBuf>,
@@ -68,6 +72,7 @@ pub(super) struct Origins {
     sources: Sources,
     trust: Trust,
     client: Client,
+    python_index: Option<String>,
     offline: bool,
     room: Room,
 }
@@ -126,7 +131,9 @@ impl Origin {
             .context(Kind::Environment, || format!("failed reading `{ETC_APT}`"))?;
         let client = Client::new(&http::Settings { proxy, ..http::Settings::default() })
             .context(Kind::Environment, || "nothing can be fetched".to_owned())?;
-        Ok(Origins { sources, trust, client, offline: false, room: self.room() })
+        let python_index = settings.python_index(self.python_index.as_deref());
+        let room = self.room();
+        Ok(Origins { sources, trust, client, python_index, offline: false, room })
     }
 
     /// Nowhere: whatever is not in the store is missing, and no configuration can be wrong.
@@ -134,7 +141,8 @@ impl Origin {
         let client = Client::new(&http::Settings::default())
             .context(Kind::Environment, || "nothing can be fetched".to_owned())?;
         let (sources, trust) = (Sources::default(), Trust::default());
-        Ok(Origins { sources, trust, client, offline: true, room: self.room() })
+        let room = self.room();
+        Ok(Origins { sources, trust, client, python_index: None, offline: true, room })
     }
 
     fn room(&self) -> Room {
@@ -153,8 +161,17 @@ impl Origins {
         store: &'a crate::input::store::Store,
         ui: &'a Ui,
     ) -> Fetcher<'a> {
-        let Self { sources, trust, client, offline, room } = self;
-        Fetcher { store, sources, trust, client, report: ui, offline: *offline, room }
+        let Self { sources, trust, client, python_index, offline, room } = self;
+        Fetcher {
+            store,
+            sources,
+            trust,
+            client,
+            report: ui,
+            python_index: python_index.as_deref(),
+            offline: *offline,
+            room,
+        }
     }
 }
 

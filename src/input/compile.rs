@@ -69,6 +69,7 @@ fn shape(name: &Name, lock: &Lock) -> Result<Sha256> {
         LockedInput::File(object) => object.sha256,
         LockedInput::Url(url) => url.sha256,
         LockedInput::Tar(tar) => tar.data.sha256,
+        LockedInput::Sdist(sdist) => sdist.data.sha256,
         LockedInput::Dir(entries) => Sha256::of(emit(entries)),
         LockedInput::Build(build) => build.result.sha256,
         LockedInput::Builtin(program) => {

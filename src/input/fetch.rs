@@ -35,6 +35,8 @@ pub struct Fetcher<'a> {
     pub client: &'a Client,
     /// Who is told how it goes.
     pub report: &'a dyn Report,
+    /// The Python package index that the host is configured with, where source distributions are.
+    pub python_index: Option<&'a str>,
     /// Whether the network is not to be reached.
     pub offline: bool,
     /// Where what is compiled from source is compiled.
@@ -120,6 +122,14 @@ impl Fetcher<'_> {
                     self.download(&[url.to_string()], object, &what)?;
                 }
                 must_be(self.unpack_tar(object, &what)?, tar.data, &what)?;
+            }
+            LockedInput::Sdist(sdist) => {
+                let object = sdist.packed();
+                if self.store.unpacked(object) == Some(sdist.data) {
+                    return Ok(());
+                }
+                self.locked_sdist(sdist, &what)?;
+                must_be(self.unpack_tar(object, &what)?, sdist.data, &what)?;
             }
             LockedInput::File(_)
             | LockedInput::Dir(_)
@@ -266,12 +276,20 @@ impl Fetcher<'_> {
         Ok(object)
     }
 
-    fn download(&self, urls: &[String], object: Object, what: &str) -> Result<()> {
-        if self.offline {
-            let message = format!("{what}: not in the store, and nothing is to be fetched");
-            return Err(Error::new(Kind::CannotDecide, message)
-                .hint("leave `--offline` out, or import a bundle of this lock"));
+    /// # Errors
+    /// [`Kind::CannotDecide`] when nothing is to be fetched.
+    pub(super) fn must_be_online(&self, what: &str) -> Result<()> {
+        if !self.offline {
+            return Ok(());
         }
+        let message = format!("{what}: not in the store, and nothing is to be fetched");
+        Err(Error::new(Kind::CannotDecide, message)
+            .hint("leave `--offline` out, or import a bundle of this lock"))
+    }
+
+    /// Brings `object` into the store from the first of `urls` that has it.
+    pub(super) fn download(&self, urls: &[String], object: Object, what: &str) -> Result<()> {
+        self.must_be_online(what)?;
         let partial = self.store.partial(object.sha256)?;
         if self.store.contains(object) {
             // Another process was quicker.
@@ -318,7 +336,7 @@ impl Fetcher<'_> {
 }
 
 /// A failed fetch as a person meets it.
-fn fetch_error(error: http::Error, what: &str) -> Error {
+pub(super) fn fetch_error(error: http::Error, what: &str) -> Error {
     let kind = match &error {
         http::Error::Mismatch { .. } => Kind::Rejected,
         http::Error::NotFound { .. } => Kind::CannotDecide,

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use sha2::Digest as _;
+use ureq::ResponseExt as _;
 use ureq::http::HeaderMap;
 use ureq::tls::{RootCerts, TlsConfig};
 
@@ -147,6 +148,11 @@ impl Client {
 
     /// The whole of a file that may have at most `max_bytes`.
     pub fn get_small(&self, url: &str, max_bytes: u64) -> Result<Vec<u8>, Error> {
+        Ok(self.get_page(url, max_bytes)?.1)
+    }
+
+    /// The same, and where redirections led: what links in it are relative to.
+    pub fn get_page(&self, url: &str, max_bytes: u64) -> Result<(String, Vec<u8>), Error> {
         let mut attempt = 1;
         loop {
             match self.get_once(url, max_bytes) {
@@ -226,14 +232,18 @@ impl Client {
         }
     }
 
-    fn get_once(&self, url: &str, max: u64) -> Result<Vec<u8>, Error> {
+    fn get_once(&self, url: &str, max: u64) -> Result<(String, Vec<u8>), Error> {
         let shown = || without_credentials(url);
+        let mut at = url.to_owned();
         let mut body: Box<dyn Read> = if let Some(path) = local_path(url)? {
             Box::new(open_local(url, &path)?)
         } else {
             let response = self.agent.get(url).call().map_err(|error| unreachable(url, error))?;
             match response.status().as_u16() {
-                200 => Box::new(response.into_body().into_reader()),
+                200 => {
+                    at = response.get_uri().to_string();
+                    Box::new(response.into_body().into_reader())
+                }
                 status => return Err(refused(url, status)),
             }
         };
@@ -245,7 +255,7 @@ impl Client {
         if bytes.len() as u64 > max {
             Err(Error::TooLarge { url: shown(), max })
         } else {
-            Ok(bytes)
+            Ok((at, bytes))
         }
     }
 
@@ -454,7 +464,8 @@ fn local_path(url: &str) -> Result<Option<PathBuf>, Error> {
     }
 }
 
-fn percent_decoded(text: &str) -> Option<String> {
+/// `text` with its escapes resolved (RFC 3986, section 2.1); `None` when they are none, or no text.
+pub(super) fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, after)) = rest.split_first() {

@@ -7,6 +7,7 @@ pub mod fetch;
 pub mod http;
 pub mod local;
 pub mod open;
+pub mod python;
 pub mod report;
 pub mod resolve;
 pub mod store;

@@ -68,6 +68,7 @@ impl Opener<'_> {
                 Holds::Packages(archives)
             }
             LockedInput::Tar(tar) => Holds::Archive(self.archive(tar.data, &what)?),
+            LockedInput::Sdist(sdist) => Holds::Archive(self.archive(sdist.data, &what)?),
             LockedInput::Build(build) => Holds::Archive(self.archive(build.result, &what)?),
             LockedInput::Source(source) => {
                 let mut nodes = BTreeMap::new();

@@ -233,6 +233,7 @@ impl Resolver<'_> {
                 let Object { sha256, size } = object;
                 Ok(LockedInput::Tar(LockedTar { url: tar.url.clone(), sha256, size, data }))
             }
+            Source::Sdist(sdist) => Ok(LockedInput::Sdist(self.fetcher.sdist(sdist, &what)?)),
             Source::Builtin(program) => Ok(LockedInput::Builtin(program.clone())),
             // `lock` does not ask for these here.
             Source::Build(_) => Err(Error::new(Kind::Malformed, what)),
@@ -457,6 +458,10 @@ fn described(lock: &Lock) -> BTreeMap<String, (Name, String)> {
             | LockedInput::Tar(LockedTar { sha256, size, .. }) => {
                 let object = Object { sha256: *sha256, size: *size };
                 lines.insert(name.to_string(), (name.clone(), head(&object)));
+            }
+            LockedInput::Sdist(sdist) => {
+                let line = format!("{} ({})", sdist.version, &sdist.sha256.to_string()[..8]);
+                lines.insert(name.to_string(), (name.clone(), line));
             }
             LockedInput::Dir(entries) => {
                 let text = crate::manifest::yaml::emit(entries);

@@ -15,7 +15,7 @@ use crate::digest::{Object, Sha256};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::manifest::yaml::{Document, emit};
 use crate::manifest::{Manifest, directory_of};
-use crate::names::{GuestPath, Line, Name, Suite};
+use crate::names::{GuestPath, Line, Name, ProjectName, ProjectVersion, Suite};
 
 /// The lock's format. One version so far; a reader refuses any other.
 pub const VERSION: u32 = 1;
@@ -80,6 +80,8 @@ pub enum LockedInput {
     Url(LockedUrl),
     /// A tar archive.
     Tar(LockedTar),
+    /// A source distribution of a Python project.
+    Sdist(LockedSdist),
     /// A program that counterfoil itself carries; its bytes are under [`Lock::builtin`].
     Builtin(Name),
     /// Something compiled from other inputs.
@@ -191,6 +193,24 @@ pub struct LockedTar {
     pub data: Object,
 }
 
+/// A source distribution of a Python project. Any index that has it will do.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedSdist {
+    /// The project, as the manifest says it.
+    pub package: ProjectName,
+    /// Its version.
+    pub version: ProjectVersion,
+    /// The file's name in an index.
+    pub file: Line,
+    /// SHA-256 of the archive as received.
+    pub sha256: Sha256,
+    /// Its length.
+    pub size: u64,
+    /// The same, uncompressed.
+    pub data: Object,
+}
+
 impl LockedPackage {
     /// The .deb itself.
     pub fn deb(&self) -> Object {
@@ -213,6 +233,13 @@ impl LockedUrl {
 }
 
 impl LockedTar {
+    /// The archive as received.
+    pub fn packed(&self) -> Object {
+        Object { sha256: self.sha256, size: self.size }
+    }
+}
+
+impl LockedSdist {
     /// The archive as received.
     pub fn packed(&self) -> Object {
         Object { sha256: self.sha256, size: self.size }
@@ -321,6 +348,7 @@ impl Lock {
                 LockedInput::Tar(tar) => {
                     all.push((tar.packed(), tar.data));
                 }
+                LockedInput::Sdist(sdist) => all.push((sdist.packed(), sdist.data)),
                 _ => {}
             }
         }
@@ -356,6 +384,7 @@ impl Lock {
                 }
                 LockedInput::Url(url) => all.push((format!("input `{name}`"), url.object())),
                 LockedInput::Tar(tar) => all.push((format!("input `{name}`"), tar.data)),
+                LockedInput::Sdist(sdist) => all.push((format!("input `{name}`"), sdist.data)),
                 LockedInput::Build(build) => all.push((format!("input `{name}`"), build.result)),
                 LockedInput::Builtin(_) => {}
             }

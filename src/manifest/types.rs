@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Sha256;
 use crate::manifest::yaml::{At, emit};
 use crate::names::{
-    Cmdline, GuestPath, Hex64, Line, Mode, ModuleRequest, Name, Owner, PackageName, Suite, Sysctl,
-    Variable,
+    Cmdline, GuestPath, Hex64, Line, Mode, ModuleRequest, Name, Owner, PackageName, ProjectName,
+    ProjectVersion, Suite, Sysctl, Variable,
 };
 
 /// The manifest's format. One version so far; a reader refuses any other.
@@ -58,6 +58,8 @@ pub enum Source {
     Url(Url),
     /// A tar archive, plain or compressed with gzip, xz or zstd.
     Tar(Tar),
+    /// A source distribution of a Python project.
+    Sdist(Sdist),
     /// A program of the guest that counterfoil itself carries: `hello`.
     Builtin(Name),
     /// Something compiled from other inputs.
@@ -146,6 +148,19 @@ pub struct Tar {
     /// What its bytes must hash to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Sha256>,
+}
+
+/// A source distribution in a Python package index, pinned by the person who wrote the manifest: a tar
+/// archive, compressed with gzip. Which index is the host's business.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Sdist {
+    /// The project.
+    pub package: ProjectName,
+    /// Its version.
+    pub version: ProjectVersion,
+    /// What the file's bytes must hash to.
+    pub sha256: Sha256,
 }
 
 /// The firmware: which input, and where in it.

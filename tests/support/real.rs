@@ -27,7 +27,31 @@ pub fn root() -> PathBuf {
 pub fn command(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_counterfoil"));
     command.args(arguments).arg("--store").arg(root().join("store")).current_dir(directory);
+    if let Some(index) = python_index() {
+        command.env("COUNTERFOIL_PYTHON_INDEX", index);
+    }
     command
+}
+
+/// The Python package index that pip uses on this machine, its built-in one included: the program itself
+/// takes only what is configured.
+fn python_index() -> Option<String> {
+    static FOUND: OnceLock<Option<String>> = OnceLock::new();
+    let built_in = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)";
+    let ask = |arguments: &[&str]| {
+        let output = Command::new("python3").args(arguments).output().ok()?;
+        let said = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+        (output.status.success() && !said.is_empty()).then_some(said)
+    };
+    FOUND
+        .get_or_init(|| {
+            let said = ["COUNTERFOIL_PYTHON_INDEX", "PIP_INDEX_URL"];
+            said.into_iter()
+                .find_map(|name| std::env::var(name).ok())
+                .or_else(|| ask(&["-m", "pip", "config", "get", "global.index-url"]))
+                .or_else(|| ask(&["-c", built_in]))
+        })
+        .clone()
 }
 
 pub fn run(directory: &Path, arguments: &[&str]) -> Ran {
@@ -102,6 +126,7 @@ pub fn with_resolver<T>(store: &Store, work: impl FnOnce(&Resolver<'_>) -> T) ->
         trust: &trust,
         client: &client,
         report: &Silent,
+        python_index: None,
         offline: false,
         room: &Room {
             program: env!("CARGO_BIN_EXE_counterfoil").into(),

@@ -142,7 +142,10 @@ impl Shared {
         request: &Request,
         fault: Option<Fault>,
     ) -> std::io::Result<()> {
-        let file = self.root.join(request.path.trim_start_matches('/'));
+        let mut file = self.root.join(request.path.trim_start_matches('/'));
+        if request.path.ends_with('/') {
+            file.push("index.html");
+        }
         let mut body = match &fault {
             Some(Fault::Hang) => return Ok(()),
             Some(Fault::Status(status)) => {
