@@ -237,6 +237,7 @@ impl Resolver<'_> {
             Source::Builtin(program) => Ok(LockedInput::Builtin(program.clone())),
             // `lock` does not ask for these here.
             Source::Build(_) => Err(Error::new(Kind::Malformed, what)),
+            Source::Recipe(none) => match *none {},
         }
     }
 

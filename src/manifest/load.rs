@@ -1,4 +1,4 @@
-//! From a file to a checked manifest: the kernel's recipe written out, every reference resolved.
+//! From a file to a checked manifest: recipes written out, every reference resolved.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -10,12 +10,12 @@ use serde::Deserialize;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::http::without_credentials;
 use crate::manifest::directory_of;
+use crate::manifest::recipe::{no_recipe_of, recipe_of_inputs, with_recipe};
 use crate::manifest::types::{
-    Build, FileRule, Firmware, Init, Kernel, Launch, Manifest, NamedBlobs, Run, Source, Tar,
-    VERSION,
+    Build, FileRule, Firmware, Init, Kernel, Launch, Manifest, NamedBlobs, Run, Source, VERSION,
 };
 use crate::manifest::yaml::{At, Document, Position};
-use crate::names::{Cmdline, GuestPath, Line, ModuleRequest, Name, NameError};
+use crate::names::{Cmdline, GuestPath, Line, ModuleRequest, Name};
 use crate::room;
 
 /// The largest manifest read, in bytes; a sane one is a few kilobytes.
@@ -41,14 +41,14 @@ pub struct Loaded {
     pub path: PathBuf,
 }
 
-/// The manifest as written: the kernel may be a reference to a recipe.
+/// The manifest as written: firmware, kernel and inputs may be references to recipes.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Written {
     version: At<u32>,
     name: Name,
     #[serde(default)]
-    inputs: BTreeMap<Name, At<Source>>,
+    inputs: BTreeMap<Name, At<Source<Line>>>,
     firmware: At<WrittenFirmware>,
     kernel: At<WrittenKernel>,
     cmdline: At<Cmdline>,
@@ -82,26 +82,8 @@ struct WrittenKernel {
     modules: Vec<ModuleRequest>,
 }
 
-/// A kernel recipe: the inputs it brings and the kernel made of them.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct KernelRecipe {
-    version: At<u32>,
-    inputs: BTreeMap<Name, At<Source>>,
-    kernel: Kernel,
-}
-
-/// A firmware recipe, likewise.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct FirmwareRecipe {
-    version: At<u32>,
-    inputs: BTreeMap<Name, At<Source>>,
-    firmware: Firmware,
-}
-
 impl Loaded {
-    /// Reads and checks the manifest at `path`, with the kernel recipe that it names.
+    /// Reads and checks the manifest at `path`, with the recipes that it names.
     ///
     /// # Errors
     /// [`Kind::Malformed`] with line and column; [`Kind::Environment`] when a file cannot be read.
@@ -116,7 +98,7 @@ impl Loaded {
     }
 }
 
-fn read_text(path: &Path) -> Result<String> {
+pub(super) fn read_text(path: &Path) -> Result<String> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
@@ -131,10 +113,17 @@ fn read_text(path: &Path) -> Result<String> {
 
 fn check(document: Document<'_>, written: Written, directory: &Path) -> Result<Manifest> {
     check_version(document, &written.version)?;
-    let mut inputs = BTreeMap::new();
+    let (mut inputs, mut recipes) = (BTreeMap::new(), BTreeMap::<_, Vec<_>>::new());
     for (name, source) in written.inputs {
         check_source(document, &name, &source)?;
-        inputs.insert(name, source.value);
+        let At { value, position } = source;
+        match value.unless_recipe() {
+            Ok(source) => drop(inputs.insert(name, source)),
+            Err(recipe) => recipes.entry(recipe).or_default().push(At { value: name, position }),
+        }
+    }
+    for (recipe, names) in recipes {
+        recipe_of_inputs(document, &recipe, &names, directory, &mut inputs)?;
     }
     let kernel = kernel(document, written.kernel, directory, &mut inputs)?;
     let firmware = firmware(document, written.firmware, directory, &mut inputs)?;
@@ -193,7 +182,7 @@ fn check_circles(document: Document<'_>, manifest: &Manifest) -> Result<()> {
     }
 }
 
-fn check_version(document: Document<'_>, version: &At<u32>) -> Result<()> {
+pub(super) fn check_version(document: Document<'_>, version: &At<u32>) -> Result<()> {
     if version.value == VERSION {
         return Ok(());
     }
@@ -201,7 +190,11 @@ fn check_version(document: Document<'_>, version: &At<u32>) -> Result<()> {
     Err(document.error_at(version.position, message).hint("a newer counterfoil may read it"))
 }
 
-fn check_source(document: Document<'_>, name: &Name, source: &At<Source>) -> Result<()> {
+pub(super) fn check_source<R>(
+    document: Document<'_>,
+    name: &Name,
+    source: &At<Source<R>>,
+) -> Result<()> {
     let wrong = |message: &str| {
         Err(document.error_at(source.position, format!("input `{name}`: {message}")))
     };
@@ -269,13 +262,18 @@ fn kernel(
             Ok(kernel)
         }
         (Some(recipe), None) if kernel.image.is_none() && kernel.config.is_none() => {
-            let mut resolved =
-                with_recipe(&recipe.value, directory, "kernel", |document, beside| {
-                    let KernelRecipe { version, inputs: brought, kernel } = document.parse()?;
-                    add_inputs(document, &version, brought, beside, inputs)?;
-                    References { document, inputs }.resolve_kernel(&kernel)?;
-                    Ok(kernel)
-                })?;
+            let mut resolved = with_recipe(
+                &recipe.value,
+                directory,
+                "kernel",
+                inputs,
+                |recipe, inputs, document| {
+                    let made = recipe.kernel.filter(|_| recipe.firmware.is_none());
+                    let made = made.ok_or_else(|| no_recipe_of("kernel", document))?;
+                    References { document, inputs }.resolve_kernel(&made)?;
+                    Ok(made)
+                },
+            )?;
             resolved.modules.extend(kernel.modules);
             Ok(resolved)
         }
@@ -301,13 +299,18 @@ fn firmware(
             Ok(Firmware { from, path: firmware.path, named_blobs })
         }
         (Some(recipe), None) if firmware.path.is_none() => {
-            let mut resolved =
-                with_recipe(&recipe.value, directory, "firmware", |document, beside| {
-                    let FirmwareRecipe { version, inputs: brought, firmware } = document.parse()?;
-                    add_inputs(document, &version, brought, beside, inputs)?;
-                    References { document, inputs }.resolve(&firmware.from)?;
-                    Ok(firmware)
-                })?;
+            let mut resolved = with_recipe(
+                &recipe.value,
+                directory,
+                "firmware",
+                inputs,
+                |recipe, inputs, document| {
+                    let made = recipe.firmware.filter(|_| recipe.kernel.is_none());
+                    let made = made.ok_or_else(|| no_recipe_of("firmware", document))?;
+                    References { document, inputs }.resolve(&made.from)?;
+                    Ok(made)
+                },
+            )?;
             resolved.named_blobs = firmware.named_blobs.unwrap_or(resolved.named_blobs);
             Ok(resolved)
         }
@@ -316,56 +319,6 @@ fn firmware(
             "a firmware is either a `recipe`, or `from` an input and a `path`",
         )),
     }
-}
-
-/// Reads the recipe at `path`, as seen from the manifest; `read` gets its directory, seen from there.
-fn with_recipe<T>(
-    path: &Line,
-    directory: &Path,
-    of: &str,
-    read: impl FnOnce(Document<'_>, &Path) -> Result<T>,
-) -> Result<T> {
-    let beside = Path::new(path.as_str()).parent().unwrap_or(Path::new(""));
-    let path = directory.join(path.as_str());
-    let name = path.display().to_string();
-    let text = read_text(&path)?;
-    read(Document { name: &name, text: &text }, beside)
-        .map_err(|error| error.context(format!("the {of}'s recipe `{name}`")))
-}
-
-/// Adds what a recipe brings, whose directory is `beside` as seen from the manifest.
-fn add_inputs(
-    document: Document<'_>,
-    version: &At<u32>,
-    brought: BTreeMap<Name, At<Source>>,
-    beside: &Path,
-    inputs: &mut BTreeMap<Name, Source>,
-) -> Result<()> {
-    check_version(document, version)?;
-    for (name, source) in brought {
-        check_source(document, &name, &source)?;
-        let position = source.position;
-        let source = moved(source.value, beside)
-            .context(Kind::Malformed, || format!("input `{name}` of `{}`", document.name))?;
-        if inputs.insert(name.clone(), source).is_some() {
-            let message = format!("the manifest has an input `{name}` of its own");
-            return Err(document.error_at(position, message).hint("rename the manifest's"));
-        }
-    }
-    Ok(())
-}
-
-/// A recipe's local paths are relative to the recipe; a manifest's inputs, to the manifest.
-fn moved(source: Source, beside: &Path) -> Result<Source, NameError> {
-    let move_path = |path: Line| beside.join(path.as_str()).display().to_string().parse();
-    Ok(match source {
-        Source::File(path) => Source::File(move_path(path)?),
-        Source::Dir(path) => Source::Dir(move_path(path)?),
-        Source::Tar(Tar { file: Some(path), url, sha256 }) => {
-            Source::Tar(Tar { file: Some(move_path(path)?), url, sha256 })
-        }
-        other => other,
-    })
 }
 
 /// What the manifest leaves out.

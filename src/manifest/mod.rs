@@ -2,6 +2,7 @@
 
 pub mod load;
 pub mod lock;
+mod recipe;
 pub mod types;
 pub mod yaml;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::digest::Sha256;
 use crate::manifest::yaml::{At, emit};
@@ -42,10 +42,11 @@ pub struct Manifest {
     pub run: Run,
 }
 
-/// Where an input comes from.
+/// Where an input comes from. `R` is what a recipe is named by: by a path in a manifest as written, by
+/// nothing in a checked one.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Source {
+pub enum Source<R = WrittenOut> {
     /// Packages of a Debian archive.
     Deb(Deb),
     /// A source package of a Debian archive: its parts, without name and version.
@@ -64,7 +65,13 @@ pub enum Source {
     Builtin(Name),
     /// Something compiled from other inputs.
     Build(Build),
+    /// What the recipe's input of the same name is.
+    Recipe(R),
 }
+
+/// A recipe in the place where recipes are written out: there is none.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum WrittenOut {}
 
 /// Something compiled from other inputs, in a [room](crate::room).
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -361,6 +368,39 @@ impl Build {
     /// Every input that shapes the result.
     pub fn inputs(&self) -> impl Iterator<Item = &At<Name>> {
         self.room.iter().chain(self.files.values().map(|part| &part.from))
+    }
+}
+
+impl<R> Source<R> {
+    /// The source, or the recipe that has it.
+    ///
+    /// # Errors
+    /// The recipe.
+    pub fn unless_recipe(self) -> Result<Source, R> {
+        Ok(match self {
+            Self::Deb(deb) => Source::Deb(deb),
+            Self::Source(source) => Source::Source(source),
+            Self::File(path) => Source::File(path),
+            Self::Dir(path) => Source::Dir(path),
+            Self::Url(url) => Source::Url(url),
+            Self::Tar(tar) => Source::Tar(tar),
+            Self::Sdist(sdist) => Source::Sdist(sdist),
+            Self::Builtin(program) => Source::Builtin(program),
+            Self::Build(build) => Source::Build(build),
+            Self::Recipe(recipe) => return Err(recipe),
+        })
+    }
+}
+
+impl Serialize for WrittenOut {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        match *self {}
+    }
+}
+
+impl<'de> Deserialize<'de> for WrittenOut {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(serde::de::Error::custom("a recipe names no other; name both in the manifest"))
     }
 }
 

@@ -130,6 +130,7 @@ impl Part<'_> {
             LockedInput::File(_) | LockedInput::Url(_) => "a file, as it is",
             LockedInput::Dir(_) => "a directory, as it is",
             LockedInput::Tar(_) => "an archive of files, as it is",
+            LockedInput::Sdist(_) => "a source distribution, as it is",
             LockedInput::Builtin(_) => "compiled with counterfoil",
         }
     }
@@ -281,6 +282,12 @@ fn source(out: &mut String, name: &Name, input: &LockedInput, lock: &Lock) -> Re
         LockedInput::File(object) => {
             writeln!(out, "- a file that came with the manifest (`{name}`) `{}`", object.sha256)
         }
+        LockedInput::Sdist(sdist) => writeln!(
+            out,
+            "- source distribution `{}` {} of a Python package index, which nobody signs: the manifest \
+             has its digest (`{name}`) `{}`",
+            sdist.package, sdist.version, sdist.sha256
+        ),
         LockedInput::Url(url) => writeln!(out, "- `{}` (`{name}`) `{}`", url.url, url.sha256),
         LockedInput::Tar(tar) => match &tar.url {
             Some(url) => writeln!(out, "- `{url}` (`{name}`) `{}`", tar.sha256),
