@@ -71,6 +71,13 @@ string_type!(
 );
 
 string_type!(
+    /// The name of a volume, which is the serial number of the disk that the guest looks for.
+    VolumeName,
+    |text| counterfoil_init::volume::VolumeName::new(text).is_ok(),
+    "the name of a volume: lower-case letters, digits and inner `-`, at most 20"
+);
+
+string_type!(
     /// A Debian package name (Debian Policy 5.6.1), or a pattern of them with `*`.
     PackageName,
     |text| {

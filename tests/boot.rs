@@ -57,6 +57,7 @@ impl Case {
             vcpus: 1,
             memory: 512,
             ports: vec![(port, 8080)],
+            disks: Vec::new(),
         };
         Self { directory, machine }
     }

@@ -92,6 +92,7 @@ fn start(release: &Path, attack: &Attack) -> (Watch, tempfile::TempDir, u16) {
         vcpus: 1,
         memory: attack.memory,
         ports: vec![(port, 8080)],
+        disks: Vec::new(),
     };
     let mut qemu: Qemu = real::qemu();
     qemu.command.extend(attack.arguments.iter().map(Into::into));
@@ -285,6 +286,7 @@ fn start_igvm(file: &Path, offered: &[&str]) -> (Watch, tempfile::TempDir, u16) 
         vcpus: 2,
         memory: 1024,
         ports: vec![(port, 8080)],
+        disks: Vec::new(),
     };
     let mut qemu = qemu_with_igvm();
     qemu.command.extend(offered.iter().map(Into::into));

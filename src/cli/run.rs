@@ -15,7 +15,9 @@ use crate::cli::ui::{Ui, quoted};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::report::Report as _;
 use crate::input::resolve::Resolver;
+use crate::manifest::Manifest;
 use crate::manifest::load::LEAST_MEMORY;
+use crate::names::{NameError, VolumeName};
 use crate::release::layout;
 use crate::release::open::Release;
 use crate::vm::machine::{Direct, Image, Machine, MemoryEncryption, Mode};
@@ -65,6 +67,9 @@ pub(super) struct Run {
     /// again. Instead of those in the manifest.
     #[arg(short, long, value_name = "PORT", value_parser = port)]
     port: Vec<(u16, u16)>,
+    /// The disk of a volume whose data are not in the release; may be given again.
+    #[arg(long, value_name = "NAME=FILE", value_parser = disk)]
+    volume: Vec<(VolumeName, PathBuf)>,
     /// Stop after so many seconds.
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
@@ -136,7 +141,8 @@ impl Run {
     fn machine(&self, release: &Release) -> Result<Machine> {
         let record = &release.record;
         let malformed = || "the launch record".to_owned();
-        let run = release.manifest()?.run;
+        let manifest = release.manifest()?;
+        let run = &manifest.run;
         let confidential = match self.machine {
             Machinery::Snp => true,
             Machinery::Emulated => false,
@@ -194,7 +200,33 @@ impl Run {
             vcpus,
             memory: self.memory.or(run.memory).unwrap_or(MEMORY),
             ports,
+            disks: self.disks(release, &manifest)?,
         })
+    }
+
+    /// A disk for each volume of the manifest.
+    fn disks(&self, release: &Release, manifest: &Manifest) -> Result<Vec<(String, PathBuf)>> {
+        if let Some((name, _)) =
+            self.volume.iter().find(|(name, _)| !manifest.volumes.contains_key(name))
+        {
+            let message = format!("the release has no volume `{name}`");
+            return Err(Error::new(Kind::Usage, message));
+        }
+        let disk = |name: &VolumeName| {
+            let given = self.volume.iter().find(|(volume, _)| volume == name);
+            let path =
+                given.map_or_else(|| release.path(&layout::volume(name)), |(_, path)| path.clone());
+            match path.canonicalize() {
+                Ok(path) => Ok((name.to_string(), path)),
+                Err(error) => {
+                    let message =
+                        format!("the data of volume `{name}` are not at `{}`", path.display());
+                    Err(Error::caused(Kind::CannotDecide, message, error)
+                        .hint(format!("say where they are with `--volume {name}=FILE`")))
+                }
+            }
+        };
+        manifest.volumes.keys().map(disk).collect()
     }
 
     fn qemu(&self, ui: &Ui, settings: &Settings) -> Result<Qemu> {
@@ -304,4 +336,9 @@ fn port(text: &str) -> Result<(u16, u16), String> {
         Some((host, guest)) => Ok((number(host)?, number(guest)?)),
         None => number(text).map(|port| (port, port)),
     }
+}
+
+fn disk(text: &str) -> Result<(VolumeName, PathBuf), String> {
+    let (name, path) = text.split_once('=').ok_or("expected NAME=FILE")?;
+    Ok((name.parse().map_err(|error: NameError| error.to_string())?, path.into()))
 }

@@ -14,8 +14,9 @@ use crate::manifest::recipe::{no_recipe_of, recipe_of_inputs, with_recipe};
 use crate::manifest::types::{
     Build, FileRule, Firmware, Init, Kernel, Launch, Manifest, NamedBlobs, Run, Source, VERSION,
 };
+use crate::manifest::volume::{self, Volume};
 use crate::manifest::yaml::{At, Document, Position};
-use crate::names::{Cmdline, GuestPath, Line, ModuleRequest, Name};
+use crate::names::{Cmdline, GuestPath, Line, ModuleRequest, Name, VolumeName};
 use crate::room;
 
 /// The largest manifest read, in bytes; a sane one is a few kilobytes.
@@ -54,6 +55,8 @@ struct Written {
     cmdline: At<Cmdline>,
     #[serde(default)]
     files: Vec<At<FileRule>>,
+    #[serde(default)]
+    volumes: BTreeMap<VolumeName, Volume>,
     init: At<Init>,
     launch: Launch,
     #[serde(default = "no_run")]
@@ -138,6 +141,13 @@ fn check(document: Document<'_>, written: Written, directory: &Path) -> Result<M
             used.insert(references.resolve(from)?);
         }
     }
+    volume::check(document, &written.volumes, &MOUNTED)?;
+    for volume in written.volumes.values() {
+        volume.files.iter().try_for_each(|rule| check_rule(document, rule))?;
+        for from in volume.inputs() {
+            used.insert(references.resolve(from)?);
+        }
+    }
     if let Some(unused) = inputs.keys().find(|name| !used.contains(*name)) {
         let message = format!("{}: nothing uses the input `{unused}`", document.name);
         return Err(Error::new(Kind::Malformed, message)
@@ -155,6 +165,7 @@ fn check(document: Document<'_>, written: Written, directory: &Path) -> Result<M
         kernel,
         cmdline: written.cmdline.value,
         files: written.files.into_iter().map(|rule| rule.value).collect(),
+        volumes: written.volumes,
         init: written.init.value,
         launch: written.launch,
         run: written.run.value,

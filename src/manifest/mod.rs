@@ -4,6 +4,7 @@ pub mod load;
 pub mod lock;
 mod recipe;
 pub mod types;
+pub mod volume;
 pub mod yaml;
 
 use std::path::Path;

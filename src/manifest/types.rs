@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::digest::Sha256;
+use crate::manifest::volume::Volume;
 use crate::manifest::yaml::{At, emit};
 use crate::names::{
     Cmdline, GuestPath, Hex64, Line, Mode, ModuleRequest, Name, Owner, PackageName, ProjectName,
-    ProjectVersion, Suite, Sysctl, Variable,
+    ProjectVersion, Suite, Sysctl, Variable, VolumeName,
 };
 
 /// The manifest's format. One version so far; a reader refuses any other.
@@ -33,6 +34,9 @@ pub struct Manifest {
     /// What stands in the guest's root beside PID 1 and the modules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileRule>,
+    /// Read-only disks whose root hashes stand on the command line.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub volumes: BTreeMap<VolumeName, Volume>,
     /// What PID 1 does.
     pub init: Init,
     /// What the launch measurement is computed for.
@@ -432,6 +436,9 @@ impl Manifest {
         if modules || self.files.iter().any(file) {
             parts.push("initrd");
         }
+        if self.volumes.values().any(|volume| volume.inputs().any(|from| from.value == *input)) {
+            parts.push("command line");
+        }
         // And what is made of it.
         for (made, build) in self.builds() {
             if build.inputs().any(|from| from.value == *input) {
@@ -451,6 +458,7 @@ impl Manifest {
                 || named(&self.kernel.from)
                 || self.kernel.config.as_ref().is_some_and(named)
                 || self.files.iter().any(|rule| rule.from.as_ref().is_some_and(named))
+                || self.volumes.values().any(|volume| volume.inputs().any(named))
         };
         self.inputs.keys().filter(used).collect()
     }
@@ -488,7 +496,7 @@ fn build_of<'a>((name, source): (&'a Name, &'a Source)) -> Option<(&'a Name, &'a
     }
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 

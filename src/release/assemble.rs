@@ -11,8 +11,10 @@ use crate::kernel::exposure::{self, Exposure};
 use crate::kernel::modules::{self, Module, ModuleError, Modules};
 use crate::kernel::{is_config, is_image};
 use crate::manifest::types::{FileRule, Manifest};
-use crate::names::{GuestPath, Name, Owner};
+use crate::manifest::volume::Volume;
+use crate::names::{GuestPath, Name, Owner, VolumeName};
 use crate::release::plan;
+use crate::release::volumes::{self, Contents};
 use crate::tree::archive::decompress;
 use crate::tree::{Content, Entry, Node, Tree, elf};
 
@@ -40,6 +42,8 @@ pub struct Assembled {
     pub exposures: Vec<Exposure>,
     /// What the initrd holds.
     pub tree: Tree,
+    /// What the volumes hold.
+    pub volumes: BTreeMap<VolumeName, Contents>,
 }
 
 /// The order in which things are put together. It must not matter; a check varies it.
@@ -86,15 +90,48 @@ pub fn assemble(manifest: &Manifest, opener: &Opener<'_>, order: Order) -> Resul
     for rule in &manifest.files {
         nodes.extend(rule_nodes(rule, &inputs)?);
     }
+    for volume in manifest.volumes.values() {
+        nodes.push((volume.mount.value.clone(), made(Entry::Directory, 0o755)));
+    }
+    place(&mut tree, nodes, order, "the guest's files collide")?;
+    check_program(manifest, &tree)?;
+    let mut volumes = BTreeMap::new();
+    for (name, volume) in &manifest.volumes {
+        volumes.insert(name.clone(), contents(name, volume, &inputs, order)?);
+    }
+    Ok(Assembled { firmware, kernel: kernel.image, exposures: kernel.exposures, tree, volumes })
+}
+
+/// Puts nodes into a tree, whatever their order.
+fn place(
+    tree: &mut Tree,
+    mut nodes: Vec<(GuestPath, Node)>,
+    order: Order,
+    collide: &str,
+) -> Result<()> {
     order.apply(&mut nodes);
     // Directories first: a path that implies its parents must not hide that one is said elsewhere.
     nodes.sort_by_key(|(_, node)| !matches!(node.entry, Entry::Directory));
     for (path, node) in nodes {
-        tree.place(path, node)
-            .context(Kind::Malformed, || "the guest's files collide".to_owned())?;
+        tree.place(path, node).context(Kind::Malformed, || collide.to_owned())?;
     }
-    check_program(manifest, &tree)?;
-    Ok(Assembled { firmware, kernel: kernel.image, exposures: kernel.exposures, tree })
+    Ok(())
+}
+
+/// What a volume holds, or its record.
+fn contents(name: &VolumeName, volume: &Volume, inputs: &Inputs, order: Order) -> Result<Contents> {
+    if let Some(from) = &volume.record {
+        let what = format!("volume `{name}`, input `{}`", from.value);
+        let json = read(&inputs.get(&from.value)?.file(None)?, &what)?;
+        return Ok(Contents::Record(volumes::read_record(&json, &what)?));
+    }
+    let mut nodes = Vec::new();
+    for rule in &volume.files {
+        nodes.extend(rule_nodes(&rule.value, inputs)?);
+    }
+    let mut tree = Tree::default();
+    place(&mut tree, nodes, order, &format!("the files of volume `{name}` collide"))?;
+    Ok(Contents::Tree(tree))
 }
 
 impl Order {

@@ -1,6 +1,7 @@
 //! Building a release again under another environment, to show that nothing of it leaks in.
 
-use std::fs;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,7 +11,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::report::Report;
-use crate::input::store::Store;
+use crate::input::store::{self, Store};
 use crate::manifest::Lock;
 use crate::release::layout;
 
@@ -148,6 +149,7 @@ fn give_away(root: &Path) -> std::io::Result<()> {
 /// # Errors
 /// [`Kind::Rejected`] naming the first file that differs, and where.
 pub fn compare(one: &Path, two: &Path) -> Result<()> {
+    compare_volumes(one, two)?;
     let has = |root: &Path, name: &str| root.join(name).exists();
     let asked = layout::IF_ASKED.iter().filter(|name| has(one, name) || has(two, name));
     for name in layout::ALL.iter().chain(asked) {
@@ -163,6 +165,34 @@ pub fn compare(one: &Path, two: &Path) -> Result<()> {
             return Err(Error::new(Kind::Rejected, message).hint(
                 "this is a bug in counterfoil: something of the machine leaked into the release",
             ));
+        }
+    }
+    Ok(())
+}
+
+/// By digest: a volume may be larger than memory.
+fn compare_volumes(one: &Path, two: &Path) -> Result<()> {
+    let names = |root: &Path| -> Result<BTreeSet<_>> {
+        let folder = root.join(layout::VOLUMES);
+        let failed = || format!("failed reading `{}`", folder.display());
+        if !folder.exists() {
+            return Ok(BTreeSet::new());
+        }
+        let entries = fs::read_dir(&folder).context(Kind::Environment, failed)?;
+        let names = entries.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<_>>();
+        names.context(Kind::Environment, failed)
+    };
+    for name in names(one)?.union(&names(two)?) {
+        let digest = |root: &Path| {
+            let path = root.join(layout::VOLUMES).join(name);
+            File::open(&path)
+                .and_then(store::digest)
+                .context(Kind::Environment, || format!("failed reading `{}`", path.display()))
+        };
+        if digest(one)? != digest(two)? {
+            let message =
+                format!("the volume file `{}` differs between the two builds", name.display());
+            return Err(Error::new(Kind::Rejected, message));
         }
     }
     Ok(())

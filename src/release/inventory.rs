@@ -1,9 +1,12 @@
 //! The inventory: every path in the initrd, and the input it came from.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256;
-use crate::names::{GuestPath, Mode, Owner};
+use crate::names::{GuestPath, Mode, Owner, VolumeName};
+use crate::release::volumes::Contents;
 use crate::tree::{Entry, Tree};
 
 /// The inventory's format.
@@ -17,6 +20,9 @@ pub struct Inventory {
     pub version: u32,
     /// The initrd's paths, in its order.
     pub initrd: Vec<Item>,
+    /// The paths of the volumes that were made with it, in their order.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub volumes: BTreeMap<VolumeName, Vec<Item>>,
 }
 
 /// One path.
@@ -47,25 +53,33 @@ pub struct Item {
 }
 
 impl Inventory {
-    /// The inventory of an initrd made from `tree`.
-    pub fn of(tree: &Tree) -> Self {
-        let items = tree.iter().filter(|(path, _)| path.as_str() != "/").map(|(path, node)| {
-            let (kind, size, sha256, target) = match &node.entry {
-                Entry::Directory => ("directory", None, None, None),
-                Entry::File(content) => ("file", Some(content.size), Some(content.sha256), None),
-                Entry::Symlink(target) => ("symlink", None, None, Some(target.to_string())),
-            };
-            Item {
-                path: path.clone(),
-                kind: kind.to_owned(),
-                mode: Mode(node.mode),
-                owner: node.owner,
-                from: node.origin.clone(),
-                size,
-                sha256,
-                target,
-            }
+    /// The inventory of an initrd made from `tree`, and of the volumes beside it.
+    pub fn of(tree: &Tree, volumes: &BTreeMap<VolumeName, Contents>) -> Self {
+        let volumes = volumes.iter().filter_map(|(name, contents)| match contents {
+            Contents::Tree(tree) => Some((name.clone(), items(tree))),
+            Contents::Record(_) => None,
         });
-        Self { version: VERSION, initrd: items.collect() }
+        Self { version: VERSION, initrd: items(tree), volumes: volumes.collect() }
     }
+}
+
+fn items(tree: &Tree) -> Vec<Item> {
+    let items = tree.iter().filter(|(path, _)| path.as_str() != "/").map(|(path, node)| {
+        let (kind, size, sha256, target) = match &node.entry {
+            Entry::Directory => ("directory", None, None, None),
+            Entry::File(content) => ("file", Some(content.size), Some(content.sha256), None),
+            Entry::Symlink(target) => ("symlink", None, None, Some(target.to_string())),
+        };
+        Item {
+            path: path.clone(),
+            kind: kind.to_owned(),
+            mode: Mode(node.mode),
+            owner: node.owner,
+            from: node.origin.clone(),
+            size,
+            sha256,
+            target,
+        }
+    });
+    items.collect()
 }

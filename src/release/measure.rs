@@ -17,6 +17,7 @@ use crate::launch::{Cpu, Firmware, Policy, Profile, Record, Set, SevFeatures};
 use crate::manifest::types::{self, Launch, Manifest, NamedBlobs};
 use crate::release::assemble::Assembled;
 use crate::release::layout;
+use crate::release::volumes::{self, Records};
 
 /// The set of launches that the manifest at `path` asks for.
 ///
@@ -38,12 +39,17 @@ pub fn set(launch: &Launch, path: &Path) -> Result<(&'static Profile, Set)> {
     Ok((profile, set))
 }
 
-/// The launch record of what was assembled, whose initrd is `initrd`.
+/// The launch record of what was assembled, whose initrd is `initrd` and whose volumes have these records.
 ///
 /// # Errors
 /// [`Kind::Rejected`] when the firmware would run what is not measured and the manifest does not
 /// allow it, or verifies nothing at all.
-pub fn record(manifest: &Manifest, assembled: &Assembled, initrd: Object) -> Result<Record> {
+pub fn record(
+    manifest: &Manifest,
+    assembled: &Assembled,
+    initrd: Object,
+    volumes: &Records,
+) -> Result<Record> {
     let (profile, set) = set(&manifest.launch, Path::new(layout::MANIFEST))?;
     let what = format!("firmware, input `{}`", manifest.firmware.from.value);
     let (firmware, findings) =
@@ -57,16 +63,20 @@ pub fn record(manifest: &Manifest, assembled: &Assembled, initrd: Object) -> Res
     let boot = Boot {
         kernel: Blob::of(&assembled.kernel),
         initrd: Some(Blob { sha256: initrd.sha256, size: initrd.size }),
-        cmdline: manifest.cmdline.to_string(),
+        cmdline: volumes::cmdline(manifest, volumes)?.to_string(),
     };
+    let mut writers = BTreeMap::from([epoch(cpio::EPOCH)]);
+    for record in volumes.values() {
+        writers.extend(record.writers.clone());
+    }
     let inputs = Inputs {
         profile,
         policy: Policy(manifest.launch.policy.0),
         firmware,
         boot: Some(boot),
-        volumes: Vec::new(),
+        volumes: volumes::listed(volumes),
         set,
-        writers: BTreeMap::from([epoch(cpio::EPOCH)]),
+        writers,
     };
     let record = Record::new(inputs).map_err(|error| refused(&what, error))?;
     Ok(record.with_findings(&findings))

@@ -4,6 +4,7 @@
 //! RELEASE/
 //!   image/firmware.fd  image/kernel  image/initrd  image/cmdline
 //!   image/guest.igvm  igvm.json  all of it as one file, and its record, where the manifest asks for it
+//!   image/volumes/NAME.img  NAME.json   its volumes and their records; of one made before, only that
 //!   manifest.yaml  lock.yaml     what it was made from, written out
 //!   launch.json                  the launch record: inputs to the digests, and the digests
 //!   inventory.json               every path in the initrd and the input it came from
@@ -18,10 +19,26 @@ pub mod open;
 pub mod plan;
 pub mod threat_model;
 mod trust;
+pub mod volumes;
 pub mod write;
 
 /// Paths in a release directory.
 pub mod layout {
+    use crate::names::VolumeName;
+
+    /// The volumes and their records.
+    pub const VOLUMES: &str = "image/volumes";
+
+    /// A volume.
+    pub fn volume(name: &VolumeName) -> String {
+        format!("{VOLUMES}/{name}.img")
+    }
+
+    /// The record of a volume.
+    pub fn volume_record(name: &VolumeName) -> String {
+        format!("{VOLUMES}/{name}.json")
+    }
+
     /// The firmware image.
     pub const FIRMWARE: &str = "image/firmware.fd";
     /// The kernel image.

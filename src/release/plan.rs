@@ -5,6 +5,8 @@ use counterfoil_init::plan::{
     ValueError, Variable,
 };
 
+use counterfoil_init::volume::VolumeName;
+
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::manifest::Manifest;
 use crate::manifest::types::{Network, OnExit, Output};
@@ -39,6 +41,12 @@ pub fn write<'a>(manifest: &'a Manifest, modules: &'a [GuestPath], latch: bool) 
         directives.push(Directive::Sysctl { key, value });
     }
     directives.extend(latch.then_some(Directive::LatchModules));
+    for (name, volume) in &manifest.volumes {
+        let name = VolumeName::new(name.as_str())
+            .map_err(|error| Error::new(Kind::Malformed, format!("volume `{name}`: {error}")))?;
+        directives
+            .push(Directive::Volume { name, path: path("volumes", volume.mount.value.as_str())? });
+    }
     if init.network == Network::Dhcp {
         directives.push(Directive::NetworkDhcp);
     }

@@ -15,7 +15,7 @@ use crate::launch::Record;
 use crate::manifest::{Lock, Manifest, directory_of, types};
 use crate::release::assemble::Assembled;
 use crate::release::inventory::Inventory;
-use crate::release::{layout, measure, threat_model};
+use crate::release::{layout, measure, threat_model, volumes};
 
 /// A release in the making stands beside the release under this name.
 const STAGING: &str = ".counterfoil-";
@@ -52,7 +52,10 @@ pub fn write(
     report.begin("writing the initrd", None);
     let initrd = new.initrd(assembled);
     report.end();
-    let record = measure::record(manifest, assembled, initrd?)?;
+    let initrd = initrd?;
+    let volumes = volumes::write(&new.root, &assembled.volumes, report)?;
+    let record = measure::record(manifest, assembled, initrd, &volumes)?;
+    let cmdline = record.boot.as_ref().map(|boot| boot.cmdline.as_str()).unwrap_or_default();
     if let Some(igvm) = &manifest.launch.igvm {
         report.begin("writing the IGVM file", None);
         let written = new.igvm(igvm, manifest, assembled, &record);
@@ -62,11 +65,12 @@ pub fn write(
     let threats = threat_model::write(manifest, lock, &record, &assembled.exposures);
     new.file(layout::FIRMWARE, &assembled.firmware)?;
     new.file(layout::KERNEL, &assembled.kernel)?;
-    new.file(layout::CMDLINE, manifest.cmdline.as_str().as_bytes())?;
+    new.file(layout::CMDLINE, cmdline.as_bytes())?;
     let json = record.to_json().context(Kind::Environment, || "the launch record".to_owned())?;
     new.file(layout::RECORD, &json)?;
-    let mut inventory = serde_json::to_vec_pretty(&Inventory::of(&assembled.tree))
-        .context(Kind::Environment, || "the inventory".to_owned())?;
+    let mut inventory =
+        serde_json::to_vec_pretty(&Inventory::of(&assembled.tree, &assembled.volumes))
+            .context(Kind::Environment, || "the inventory".to_owned())?;
     inventory.push(b'\n');
     new.file(layout::INVENTORY, &inventory)?;
     new.file(layout::THREAT_MODEL, threats.as_bytes())?;
@@ -100,7 +104,9 @@ pub fn check_target(target: &Path) -> Result<()> {
         let path = entry.path().strip_prefix(target).unwrap_or(entry.path());
         let ours =
             |name: &&'static str| Path::new(name) == path || Path::new(name).starts_with(path);
-        if !layout::ALL.iter().chain(&layout::IF_ASKED).any(ours) {
+        let volume =
+            path.starts_with(layout::VOLUMES) || Path::new(layout::VOLUMES).starts_with(path);
+        if !volume && !layout::ALL.iter().chain(&layout::IF_ASKED).any(ours) {
             let what = match target.join(layout::RECORD).is_file() {
                 true => "holds",
                 false => "is there and is not a release: it holds",

@@ -81,6 +81,8 @@ pub struct Machine {
     pub memory: u32,
     /// TCP ports: of this machine's 127.0.0.1, and of the guest.
     pub ports: Vec<(u16, u16)>,
+    /// Disks that the guest only reads: the serial number of each, and its file.
+    pub disks: Vec<(String, PathBuf)>,
 }
 
 impl Machine {
@@ -137,6 +139,12 @@ impl Machine {
             Image::Igvm(file) => {
                 arguments.pair("-object", option("igvm-cfg,id=igvm0,file=", file, ""));
             }
+        }
+        for (index, (serial, file)) in self.disks.iter().enumerate() {
+            let drive = format!("if=none,id=disk{index},format=raw,readonly=on,file=");
+            arguments.pair("-drive", option(&drive, file, ""));
+            let device = format!("virtio-blk-pci,drive=disk{index},serial={serial}");
+            arguments.pair("-device", device);
         }
         let forwards: String = self
             .ports

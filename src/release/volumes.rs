@@ -1,0 +1,136 @@
+//! The volumes of a release: each is made with the image, or known by its record, and is bound by a word
+//! of its own on the command line.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use counterfoil_init::volume::{self as word, Salt};
+
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::image::erofs::Members;
+use crate::image::verity;
+use crate::input::report::Report;
+use crate::launch::record::{self as launch, Disclosure};
+use crate::manifest::Manifest;
+use crate::manifest::volume::{OnCorruption, Volume};
+use crate::names::{Cmdline, VolumeName};
+use crate::release::layout;
+use crate::tree::Tree;
+use crate::volume::{self, Order, Record};
+
+/// A volume as far as it is known before it is written.
+#[derive(Debug)]
+pub enum Contents {
+    /// What is in it.
+    Tree(Tree),
+    /// The record of one that was made before.
+    Record(Record),
+}
+
+/// The records of the volumes of a release.
+pub type Records = BTreeMap<VolumeName, Record>;
+
+/// Writes the volumes below `root`, with their records.
+///
+/// # Errors
+/// When contents cannot be read or change, or the disk does not take them.
+pub fn write(
+    root: &Path,
+    volumes: &BTreeMap<VolumeName, Contents>,
+    report: &dyn Report,
+) -> Result<Records> {
+    let mut records = Records::new();
+    for (name, contents) in volumes {
+        let named = || format!("volume `{name}`");
+        let target = root.join(layout::volume(name));
+        let record = match contents {
+            Contents::Tree(tree) => {
+                let members = Members::of_tree(tree).context(Kind::Malformed, named)?;
+                let order = Order { salt: verity::Salt::default(), jobs: volume::cores() };
+                volume::build(&members, &order, &target, report)
+                    .map_err(|error| error.context(named()))?
+            }
+            Contents::Record(record) => {
+                let json = record.to_json().context(Kind::Environment, named)?;
+                let path = root.join(layout::volume_record(name));
+                std::fs::create_dir_all(crate::manifest::directory_of(&path))
+                    .and_then(|()| std::fs::write(path, json))
+                    .context(Kind::Environment, named)?;
+                record.clone()
+            }
+        };
+        records.insert(name.clone(), record);
+    }
+    Ok(records)
+}
+
+/// Reads a record that an input holds.
+///
+/// # Errors
+/// [`Kind::Malformed`] when it is none of ours.
+pub fn read_record(json: &[u8], what: &str) -> Result<Record> {
+    let record: Record = serde_json::from_slice(json)
+        .context(Kind::Malformed, || format!("{what}: not a volume's record"))?;
+    let ours = record.version == volume::VERSION && record.verity.geometry().is_some();
+    let same = record.to_json().is_ok_and(|text| text == json);
+    if ours && same {
+        return Ok(record);
+    }
+    let message =
+        format!("{what}: not a volume's record as `counterfoil volume build` writes them");
+    Err(Error::new(Kind::Malformed, message))
+}
+
+/// The manifest's command line with a word for each volume.
+///
+/// # Errors
+/// [`Kind::Malformed`] when it becomes longer than a kernel takes.
+pub fn cmdline(manifest: &Manifest, records: &Records) -> Result<Cmdline> {
+    let mut line = manifest.cmdline.to_string();
+    for (name, volume) in &manifest.volumes {
+        let record = records.get(name).ok_or_else(|| missing(name))?;
+        line.push(' ');
+        line.push_str(&word_of(name, volume, record)?);
+    }
+    line.trim_start()
+        .parse()
+        .context(Kind::Malformed, || "the command line, with what binds its volumes".to_owned())
+}
+
+/// The volumes as a launch record lists them.
+pub fn listed(records: &Records) -> Vec<launch::Volume> {
+    let volume = |(name, record): (&VolumeName, &Record)| launch::Volume {
+        name: name.to_string(),
+        root_hash: record.verity.root_hash,
+        disclosure: Disclosure::Public,
+    };
+    records.iter().map(volume).collect()
+}
+
+/// What the guest is told of a volume, in the words by which PID 1 reads it.
+fn word_of(name: &VolumeName, volume: &Volume, record: &Record) -> Result<String> {
+    let wrong = |error: word::VolumeError| {
+        Error::new(Kind::Malformed, format!("volume `{name}` cannot be bound: {error}"))
+    };
+    let (root, salt) = (record.verity.root_hash.to_string(), record.verity.salt.to_string());
+    let volume = word::Volume {
+        name: word::VolumeName::new(name.as_str()).map_err(wrong)?,
+        data_blocks: record.verity.data_blocks,
+        root: &root,
+        salt: Salt::Said(&salt),
+        on_corruption: match volume.on_corruption {
+            OnCorruption::Panic => word::OnCorruption::Panic,
+            OnCorruption::Restart => word::OnCorruption::Restart,
+        },
+    };
+    let text = volume.to_string();
+    // As PID 1 will.
+    match word::Volume::find(&text, volume.name).map_err(wrong)? == volume {
+        true => Ok(text),
+        false => Err(wrong(word::VolumeError::Form)),
+    }
+}
+
+fn missing(name: &VolumeName) -> Error {
+    Error::new(Kind::Malformed, format!("volume `{name}` has no record"))
+}
