@@ -337,6 +337,8 @@ fn what_is_compiled_is_the_same_on_another_debian() {
     for build in builds {
         assert_eq!(there.built(build.recipe), Some(build.result), "compiled there");
     }
+    // A gigabyte; what a failure leaves is there to be looked at.
+    fs::remove_dir_all(work).unwrap();
 }
 
 /// The measured kernel finds too little memory and comes back: the packaged firmware then starts what
