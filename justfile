@@ -16,6 +16,7 @@ lint:
 # Benchmarks beside their peers.
 bench:
     benches/initrd.sh
+    benches/volume.sh
     benches/measure.sh "${FIRMWARE:?an OVMF image, as of the package ovmf-amdsev}"
 
 # The fuzz targets, a minute each (needs nightly and cargo-fuzz).

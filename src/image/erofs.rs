@@ -17,7 +17,7 @@ mod members;
 pub mod read;
 mod uuid;
 
-pub use fill::FillError;
+pub use fill::{FillError, WholeBlocks};
 pub use layout::{Layout, LayoutError};
 pub use members::{Kind, Member, Members, MembersError};
 pub use uuid::{ParseUuidError, Uuid};

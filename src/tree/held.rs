@@ -146,6 +146,10 @@ impl Blob for FileRange {
         self.file.file.read_exact_at(buffer, start + offset)?;
         self.file.check()
     }
+
+    fn file(&self) -> io::Result<Option<(File, u64)>> {
+        Ok(Some((self.file.file.try_clone()?, self.range.offset)))
+    }
 }
 
 struct RangeReader<'a> {

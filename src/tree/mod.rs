@@ -9,6 +9,7 @@ pub mod held;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 
@@ -35,6 +36,16 @@ pub trait Blob: Debug + Send + Sync {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         reader.read_exact(buffer)
+    }
+
+    /// The file that the bytes stand in, and the place of the first, if they stand in one. A file
+    /// system may then share them; whoever does that reads them afterwards, which tells whether they
+    /// were still the same.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or is no longer what it was.
+    fn file(&self) -> io::Result<Option<(File, u64)>> {
+        Ok(None)
     }
 }
 

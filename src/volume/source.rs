@@ -36,7 +36,7 @@ pub struct Rules {
 /// When something cannot be read, or is nothing that a volume holds.
 pub fn members(path: &Path, rules: Rules) -> Result<Members> {
     let failed = || format!("failed reading `{}`", path.display());
-    // Whoever names a link means what it leads to; links within stay links.
+    // Whoever names a link means what it leads to, by the name that was said; links within stay links.
     let root = path.canonicalize().context(ErrorKind::Environment, failed)?;
     let metadata = fs::metadata(&root).context(ErrorKind::Environment, failed)?;
     let mut members = vec![Member {
@@ -46,7 +46,7 @@ pub fn members(path: &Path, rules: Rules) -> Result<Members> {
         owner: rules.owner,
     }];
     if metadata.is_file() {
-        let name = root.file_name().and_then(|name| name.to_str());
+        let name = path.file_name().or(root.file_name()).and_then(|name| name.to_str());
         let path: Option<GuestPath> = name.and_then(|name| format!("/{name}").parse().ok());
         let path = path.ok_or_else(|| {
             let message = format!("`{}` is not a plain UTF-8 name", root.display());
@@ -74,6 +74,21 @@ pub fn members(path: &Path, rules: Rules) -> Result<Members> {
         return Err(Error::new(ErrorKind::Malformed, message));
     }
     Members::new(members).context(ErrorKind::Malformed, failed)
+}
+
+/// The links that lead to nothing in the volume, as those of a directory of links to a cache do. Links
+/// on the way are not followed.
+pub fn leading_out(members: &Members) -> impl Iterator<Item = &Member> {
+    let all = members.all();
+    let is_there = |path: &GuestPath| all.binary_search_by(|member| member.path.cmp(path)).is_ok();
+    all.iter().filter(move |member| {
+        let Kind::Symlink(target) = &member.kind else { return false };
+        let target = target.as_str();
+        // What is absolute means the guest's root, and nobody knows yet where the volume will be.
+        let parent = member.path.parent();
+        let leads_to = parent.and_then(|parent| parent.walk(target));
+        !target.starts_with('/') && !leads_to.is_some_and(|path| is_there(&path))
+    })
 }
 
 /// A file is opened when it is listed: one that may not be read is found before any work is done.
@@ -138,5 +153,9 @@ impl Blob for Listed {
         file.read_exact_at(buffer, offset)?;
         // What was read counts only if nobody wrote in the meantime.
         self.stamp.check(&file)
+    }
+
+    fn file(&self) -> io::Result<Option<(File, u64)>> {
+        Ok(Some((Self::open(self)?, 0)))
     }
 }

@@ -151,14 +151,20 @@ impl Job<'_> {
     fn unit(&self, unit: u64, buffer: &mut Unit) -> Result<Hashed, Failure> {
         let at = unit * PER_BLOCK;
         let count = usize::try_from(self.geometry.entries(0, unit)).unwrap_or(0);
+        let mut there = 0;
+        for whole in self.layout.whole_blocks(at, count as u64) {
+            if self.output.share(&whole) {
+                there |= bits(whole.at - at, whole.count);
+            }
+        }
         let blocks = buffer.blocks(count);
         self.layout.fill(at, blocks).map_err(Failure::Read)?;
         let (digests, zeroes) = verity::digests(self.hasher, blocks);
         // What is all zeroes stays a hole.
-        let is_zero = |block: usize| zeroes >> block & 1 == 1;
+        let is_there = |block: usize| (zeroes | there) >> block & 1 == 1;
         let mut start = 0;
         while start < count {
-            let run = (start..count).take_while(|block| !is_zero(*block)).count();
+            let run = (start..count).take_while(|block| !is_there(*block)).count();
             if run > 0 {
                 let blocks = &blocks[start..start + run];
                 self.output.write(at + start as u64, blocks).map_err(Failure::Write)?;
@@ -173,6 +179,12 @@ impl Job<'_> {
         self.output.write(at, &[*digests]).map_err(Failure::Write)?;
         Ok(Hashed::Digest(digest))
     }
+}
+
+/// `count` bits, the lowest of them number `first`.
+fn bits(first: u64, count: u64) -> u128 {
+    let ones = if count >= PER_BLOCK { u128::MAX } else { (1 << count) - 1 };
+    ones.checked_shl(u32::try_from(first).unwrap_or(u32::MAX)).unwrap_or(0)
 }
 
 fn place(output: &Output, placed: Vec<Placed>) -> Result<(), Failure> {

@@ -103,7 +103,8 @@ fn a_file_becomes_a_volume_of_one_and_its_zeroes_holes() {
     assert_eq!(printed, record(&place, "model.json"));
     assert_eq!((printed.contents.files, printed.contents.bytes), (1, model.len() as u64));
     let ran = place.succeeds(&["volume", "inspect", "model.img"]);
-    assert!(ran.stdout.contains("/model.gguf\n"), "{}", ran.stdout);
+    // By the name that was said: in a cache, what the link leads to is called by its digest.
+    assert!(ran.stdout.contains("/latest\n"), "{}", ran.stdout);
     assert!(ran.stdout.contains(&printed.verity.table()), "{}", ran.stdout);
     let taken =
         std::os::unix::fs::MetadataExt::blocks(&fs::metadata(place.path("model.img")).unwrap());
@@ -251,6 +252,18 @@ fn only_a_volume_is_replaced() {
     let mode = fs::metadata(place.path("z.img")).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode & 0o600, 0o600, "as any file is, less the umask");
     place.is_clean();
+}
+
+#[test]
+fn links_that_lead_out_are_told() {
+    let place = tree();
+    let build = ["volume", "build", "tree", "-o", "x.img"];
+    assert!(!place.succeeds(&build).stderr.contains("warning:"));
+    symlink("../../blobs/5a3f", place.path("tree/b/model")).unwrap();
+    symlink("missing", place.path("tree/nothing")).unwrap();
+    symlink("/etc/hosts", place.path("tree/absolute")).unwrap();
+    let said = place.succeeds(&build).stderr;
+    assert!(said.contains("warning: `/b/model` is a link to something that is not in the volume, and so are 1 others"), "{said}");
 }
 
 #[test]

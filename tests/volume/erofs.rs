@@ -95,6 +95,30 @@ fn any_block_can_be_made_on_its_own() {
     }
 }
 
+/// A file system may share these blocks with the file that they are from.
+#[test]
+fn whole_blocks_are_those_of_one_file() {
+    let tree = sample();
+    let layout = Layout::of(&tree).unwrap();
+    let whole = image(&tree, Uuid::NIL);
+    for width in [1, 7, 128] {
+        let mut found = 0;
+        for first in (0..u64::from(layout.blocks())).step_by(width) {
+            let count = (width as u64).min(u64::from(layout.blocks()) - first);
+            for blocks in layout.whole_blocks(first, count) {
+                assert!(blocks.at >= first && blocks.at + blocks.count <= first + count);
+                let mut bytes = vec![0; usize::try_from(blocks.count).unwrap() * 4096];
+                blocks.blob.read_exact_at(&mut bytes, blocks.offset).unwrap();
+                let at = usize::try_from(blocks.at).unwrap() * 4096;
+                assert!(bytes == whole[at..at + bytes.len()], "{} by {width}", blocks.at);
+                found += blocks.count;
+            }
+        }
+        // `/block` has one, `/blocks` 73 and a rest, `/zeroes` 4 and a rest.
+        assert_eq!(found, 1 + 73 + 4);
+    }
+}
+
 #[test]
 fn a_tree_of_an_image_is_written_too() {
     let mut tree = Tree::default();

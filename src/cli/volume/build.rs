@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::image::verity::Salt;
 use crate::input::report::Report as _;
 use crate::names::Owner;
-use crate::volume::source::{Rules, members};
+use crate::volume::source::{Rules, leading_out, members};
 use crate::volume::{Order, build, check_target};
 
 const EXAMPLES: &str = "\
@@ -57,6 +57,15 @@ impl Build {
         let rules =
             Rules { owner: self.owner.unwrap_or_default(), drop_attributes: self.drop_xattrs };
         let members = members(&self.input, rules)?;
+        let mut leading_out = leading_out(&members);
+        if let Some(link) = leading_out.next() {
+            ui.warn(&format!(
+                "`{}` is a link to something that is not in the volume, and so are {} others; links are \
+                 not followed",
+                link.path,
+                leading_out.count()
+            ));
+        }
         let order = Order { salt: self.salt.unwrap_or_default(), jobs: self.jobs.count() };
         let record = build(&members, &order, &self.output, ui)?;
         if ui.is_json() {

@@ -14,6 +14,7 @@ use super::layout::{Inode, Layout};
 use super::members::{Kind, Member};
 use super::{BLOCK_SIZE, Uuid};
 use crate::names::GuestPath;
+use crate::tree::Blob;
 
 /// A block of the image.
 type Block = [u8; BLOCK_SIZE];
@@ -37,6 +38,19 @@ pub enum FillError {
         /// Why.
         source: io::Error,
     },
+}
+
+/// Blocks of an image that hold nothing but bytes of one file.
+#[derive(Clone, Copy, Debug)]
+pub struct WholeBlocks<'a> {
+    /// The first of them.
+    pub at: u64,
+    /// How many they are.
+    pub count: u64,
+    /// The file.
+    pub blob: &'a dyn Blob,
+    /// Where in the file the first begins.
+    pub offset: u64,
 }
 
 impl Layout<'_> {
@@ -84,6 +98,22 @@ impl Layout<'_> {
             rest = later;
         }
         Ok(())
+    }
+
+    /// The files that have whole blocks among the `count` from `first` on.
+    pub fn whole_blocks(&self, first: u64, count: u64) -> impl Iterator<Item = WholeBlocks<'_>> {
+        let end = first + count;
+        let from = self.extent(first);
+        let extents = self.extents.iter().skip(from).take_while(move |e| e.first < end);
+        extents.filter_map(move |extent| {
+            let member = &self.members.all()[extent.member as usize];
+            let Kind::File { size, blob } = &member.kind else { return None };
+            let at = extent.first.max(first);
+            let behind = (extent.first + size / BLOCK_SIZE as u64).min(end);
+            let count = behind.checked_sub(at).filter(|count| *count > 0)?;
+            let offset = (at - extent.first) * BLOCK_SIZE as u64;
+            Some(WholeBlocks { at, count, blob: &**blob, offset })
+        })
     }
 
     fn fill_inodes(&self, first: u64, blocks: &mut [Block]) -> Result<(), FillError> {
