@@ -2,11 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{OFlags, llistxattr, llistxattr_query};
+use rustix::fs::{Advice, OFlags, fadvise, llistxattr, llistxattr_query};
 
 use crate::error::{Context as _, Error, Kind as ErrorKind, Result};
 use crate::image::erofs::{Kind, Member, Members};
@@ -14,6 +15,12 @@ use crate::input::local::{self, Local};
 use crate::names::{GuestPath, Owner};
 use crate::tree::Blob;
 use crate::tree::held::Stamp;
+
+/// Reads of so many bytes are of a large file, of which more will be wanted.
+const AHEAD_OF: u64 = 1 << 18;
+
+/// How many reads ahead a disk is told of.
+const AHEAD_BY: u64 = 16;
 
 /// What is made of what the machine says of its files.
 #[derive(Clone, Copy, Debug, Default)]
@@ -150,6 +157,13 @@ impl Blob for Listed {
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let file = Self::open(self)?;
+        let length = buffer.len() as u64;
+        if length >= AHEAD_OF {
+            // Several threads read here and there, and every time anew: the kernel sees no reader whom
+            // it could be ahead of. Where it does not listen, nothing is lost.
+            let ahead = offset.saturating_add(length * AHEAD_BY);
+            let _ = fadvise(&file, ahead, NonZeroU64::new(length), Advice::WillNeed);
+        }
         file.read_exact_at(buffer, offset)?;
         // What was read counts only if nobody wrote in the meantime.
         self.stamp.check(&file)
