@@ -9,6 +9,7 @@ mod locate;
 mod output;
 mod record;
 pub mod source;
+mod unit;
 mod verify;
 mod write;
 
@@ -24,28 +25,4 @@ const MAX_JOBS: usize = 32;
 /// As many threads as there are cores for this process.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(MAX_JOBS)
-}
-
-/// Half a megabyte whose blocks are where a disk takes them from without a copy.
-struct Unit {
-    bytes: Vec<u8>,
-    start: usize,
-}
-
-impl Unit {
-    fn new() -> Self {
-        use crate::image::verity::{BLOCK_SIZE, PER_BLOCK};
-        let size = BLOCK_SIZE * usize::try_from(PER_BLOCK).unwrap_or(0);
-        let bytes = vec![0; size + BLOCK_SIZE];
-        // Where alignment cannot be had, the copy is made.
-        let start = Some(bytes.as_ptr().align_offset(BLOCK_SIZE)).filter(|at| *at < BLOCK_SIZE);
-        Self { bytes, start: start.unwrap_or(0) }
-    }
-
-    /// The first so many blocks.
-    fn blocks(&mut self, count: usize) -> &mut [crate::image::verity::Block] {
-        let (blocks, _) = self.bytes[self.start..].as_chunks_mut();
-        let count = count.min(blocks.len());
-        &mut blocks[..count]
-    }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
-use super::Unit;
+use super::unit::Unit;
 use crate::digest::Sha256;
 use crate::error::{Context as _, Kind, Result};
 use crate::image::verity::{

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
-use super::Unit;
 use super::output::{self, Output};
+use super::unit::Unit;
 use crate::digest::Sha256;
 use crate::error::{Error, Kind, Result};
 use crate::image::erofs::{FillError, Layout, Uuid};
