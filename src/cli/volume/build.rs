@@ -1,6 +1,6 @@
 //! `volume build`: from a directory or a file to a volume.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -57,13 +57,12 @@ impl Build {
         let rules =
             Rules { owner: self.owner.unwrap_or_default(), drop_attributes: self.drop_xattrs };
         let members = members(&self.input, rules)?;
-        let mut leading_out = leading_out(&members);
-        if let Some(link) = leading_out.next() {
+        let mut links = leading_out(&members);
+        if let Some(link) = links.next() {
             ui.warn(&format!(
-                "`{}` is a link to something that is not in the volume, and so are {} others; links are \
-                 not followed",
-                link.path,
-                leading_out.count()
+                "links that lead to nothing in the volume: {}, the first is `{}`; links are not followed",
+                1 + links.count(),
+                link.path
             ));
         }
         let order = Order { salt: self.salt.unwrap_or_default(), jobs: self.jobs.count() };
@@ -85,8 +84,12 @@ impl Build {
 
     /// A volume within the directory that it is made of would change it, and the next one.
     fn check_elsewhere(&self) -> Result<()> {
-        let parent = crate::manifest::directory_of(&self.output).canonicalize();
-        let (Ok(parent), Ok(input)) = (parent, self.input.canonicalize()) else { return Ok(()) };
+        // Directories that are not there yet are made.
+        let parent = self.output.ancestors().skip(1).find_map(|above| {
+            let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+            above.canonicalize().ok()
+        });
+        let (Some(parent), Ok(input)) = (parent, self.input.canonicalize()) else { return Ok(()) };
         let target = self.output.canonicalize();
         if !parent.starts_with(&input) && target.map_or(true, |target| target != input) {
             return Ok(());

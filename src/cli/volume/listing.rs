@@ -8,6 +8,9 @@ use crate::names::Owner;
 /// A link's target is at most this long.
 const TARGET_MAX: u64 = 4096;
 
+/// The paths of an image have at most so many bytes together.
+const PATHS_MAX: usize = 1 << 28;
+
 /// Everything in an image, in numbers and by name.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Listing {
@@ -46,7 +49,12 @@ pub(super) struct Row {
 impl Listing {
     pub(super) fn of(reader: &Reader<'_>) -> Result<Self, ReadError> {
         let mut listing = Self::default();
+        let mut room = PATHS_MAX;
         reader.walk(|path, inode| {
+            // Deep directories make an image of some megabytes into gigabytes of paths.
+            room = room.checked_sub(path.len()).ok_or_else(|| {
+                ReadError::Unsupported(format!("more than {PATHS_MAX} bytes of paths"))
+            })?;
             listing.counts.add(inode);
             let target = match inode.kind {
                 Type::Symlink => target(reader, inode)?,
