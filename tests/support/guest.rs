@@ -1,8 +1,17 @@
-//! Talking to the example in a machine.
+//! Starting a release in a machine, and talking to the example there.
 
-use std::io::{Read as _, Write as _};
+use std::fs;
+use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use counterfoil::launch::record::{Blob, Boot};
+use counterfoil::release::layout;
+use counterfoil::release::open::Release;
+use counterfoil::vm::{Machine, Mode, Outcome, Watch};
+
+use super::real;
 
 /// What the example's model of noise says, greedily, to this prompt: tests/tiny_gguf.rs holds the
 /// model's bytes, and the lead of each token is wide enough for every back-end.
@@ -27,4 +36,50 @@ pub fn exchange(port: u16, request: &str) -> Option<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     (!answer.is_empty()).then_some(answer)
+}
+
+/// What the machine of `release` says until it ends, with the initrd at `initrd` and the hash table
+/// that its launch would measure.
+pub fn run_to_the_end(release: &Path, initrd: &Path) -> (Outcome, String) {
+    let boot = Boot {
+        kernel: Blob::of(&fs::read(release.join(layout::KERNEL)).unwrap()),
+        initrd: Some(Blob::of(&fs::read(initrd).unwrap())),
+        cmdline: fs::read_to_string(release.join(layout::CMDLINE)).unwrap(),
+    };
+    let (at, _) = Release::open(release).unwrap().record.hash_table().unwrap().unwrap();
+    let machine = Machine {
+        mode: Mode::Emulated { hash_table: Some((at, boot.hashes().unwrap().bytes().to_vec())) },
+        firmware: release.join(layout::FIRMWARE),
+        kernel: release.join(layout::KERNEL),
+        initrd: initrd.to_owned(),
+        cmdline: boot.cmdline,
+        cpu: "EPYC-v4".to_owned(),
+        vcpus: 1,
+        memory: 512,
+        ports: Vec::new(),
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let mut watch = Watch::start(&real::qemu(), &machine, directory.path()).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(240);
+    let outcome = watch.wait(|| false, Some(deadline), &mut io::sink()).unwrap();
+    (outcome, watch.console())
+}
+
+/// What `insmod` says to root after PID 1 has loaded its modules, in a guest that then ends: as the
+/// release is, and without the latch. The release's plan must set `kernel.domainname` to `a`.
+pub fn with_and_without_the_latch(release: &Path) -> [String; 2] {
+    let initrd = release.join(layout::INITRD);
+    let mut bytes = fs::read(&initrd).unwrap();
+    // As long as what it replaces, so that the archive around it stays whole.
+    let (latched, open) = ("name a\nlatch-modules\n", "name aaaaaaaaaaaaaaa\n");
+    let at = bytes.windows(latched.len()).position(|part| part == latched.as_bytes()).unwrap();
+    bytes[at..at + latched.len()].copy_from_slice(open.as_bytes());
+    let directory = tempfile::tempdir().unwrap();
+    let changed = directory.path().join("initrd");
+    fs::write(&changed, bytes).unwrap();
+    [initrd, changed].map(|initrd| {
+        let (outcome, console) = run_to_the_end(release, &initrd);
+        assert_eq!(outcome, Outcome::PoweredOff, "{console}");
+        console
+    })
 }
