@@ -4,12 +4,7 @@
 //! Compiling takes some ten minutes on two cores, so this runs when it is asked for:
 //! `cargo test --test from_source -- --ignored`.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::print_stderr,
-    clippy::unwrap_used,
-    reason = "a test may fail"
-)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test may fail")]
 
 mod support;
 
@@ -20,7 +15,6 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use counterfoil::input::store::Store;
-use counterfoil::kernel::is_config;
 use counterfoil::launch::direct_boot::NamedBlobs;
 use counterfoil::launch::findings::State;
 use counterfoil::launch::record::FirmwareRecord;
@@ -28,9 +22,9 @@ use counterfoil::manifest::Lock;
 use counterfoil::manifest::lock::LockedInput;
 use counterfoil::release::open::Release;
 use counterfoil::release::{check, layout};
-use counterfoil::tree::archive::Archive;
 use counterfoil::vm::machine::{Direct, Image, Machine, Mode};
 use counterfoil::vm::{Outcome, Qemu, Watch};
+use support::compiled;
 use support::elsewhere::Elsewhere;
 use support::guest::{ANSWER, PROMPT, post};
 use support::real;
@@ -163,51 +157,17 @@ fn the_example_boots_verifies_and_answers() {
     }
 }
 
-/// What Kconfig made of the fragment is in the repository, to be read.
 #[test]
 #[ignore = "compiles for ten minutes; see the top of this file"]
 fn the_resolved_configuration_is_the_committed_one() {
     let release = real::release("llama-hardened");
-    let lock = Lock::read(&release.join(layout::LOCK)).unwrap().unwrap();
-    let Some(LockedInput::Build(build)) = lock.inputs.get(&"kernel".parse().unwrap()) else {
-        panic!("the kernel is compiled")
-    };
-    let store = Store::open(&real::root().join("store")).unwrap();
-    let archive = Archive::index(store.need(build.result, "the kernel").unwrap().held).unwrap();
-    let (path, _) = archive.iter().find(|(path, _)| is_config(path)).unwrap();
-    let resolved = String::from_utf8(archive.file(path).unwrap().0.read().unwrap()).unwrap();
-    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels/minimal/resolved.config");
-    let committed = fs::read_to_string(committed).unwrap();
-    // A later kernel has other options; the fragment holds for it all the same.
-    let version = |text: &str| text.lines().nth(2).map(str::to_owned);
-    if version(&resolved) == version(&committed) {
-        assert!(resolved == committed, "the resolved configuration has changed");
-    }
+    compiled::is_configured_as(&release, "kernels/minimal/resolved.config");
 }
 
-/// Compiled again by another user elsewhere, with another number of processes: the lock holds it.
 #[test]
 #[ignore = "compiles for ten minutes; see the top of this file"]
 fn what_is_compiled_is_the_same_elsewhere() {
-    let release = real::release("llama-hardened");
-    let lock = Lock::read(&release.join(layout::LOCK)).unwrap().unwrap();
-    let golden =
-        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/from-source"))
-            .unwrap();
-    for (name, input) in &lock.inputs {
-        let LockedInput::Build(build) = input else { continue };
-        // A package that the archive has replaced makes another recipe, which has no digest here yet.
-        match golden.lines().find_map(|line| line.strip_prefix(&format!("{} ", build.recipe))) {
-            Some(result) => assert_eq!(result, build.result.sha256.to_string(), "{name}"),
-            None => eprintln!("{name}: {} {} is new", build.recipe, build.result.sha256),
-        }
-    }
-    let directory = real::manifests();
-    let manifest = "manifests/llama-hardened.yaml";
-    let ran =
-        real::run(&directory, &["build", manifest, "--output", "checked-hardened", "--check"]);
-    assert_eq!(ran.code, 0, "{}", ran.stderr);
-    assert!(ran.stderr.contains("CPU count"), "{}", ran.stderr);
+    compiled::is_the_same_elsewhere("llama-hardened");
 }
 
 /// A QEMU that starts from IGVM files: the one that `tests/igvm-qemu.sh` has built, or this machine's.

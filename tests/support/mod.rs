@@ -1,7 +1,15 @@
 //! What several integration tests share: a package archive made in a temporary directory, and a
 //! loopback HTTP server that misbehaves on demand.
-#![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used, clippy::disallowed_methods)]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::unwrap_used
+)]
 
+pub mod compiled;
 pub mod deb;
 pub mod elsewhere;
 pub mod guest;
