@@ -1,8 +1,8 @@
-//! Firmware and kernel compiled from source: the same bytes for everyone, the example on them, and
-//! what a host can try, each against the packaged firmware and against ours.
+//! Firmware, kernel and server compiled from source: the same bytes for everyone, the example on them,
+//! and what a host can try, each against the packaged firmware and against ours.
 //!
-//! Compiling takes some ten minutes on two cores, so this runs when it is asked for:
-//! `cargo test --test from_source -- --ignored`.
+//! Compiling takes long, so this runs when it is asked for: `cargo test --test from_source -- --ignored`,
+//! some ten minutes on two cores for firmware and kernel, as much again for the server.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test may fail")]
 
@@ -20,8 +20,11 @@ use counterfoil::launch::findings::State;
 use counterfoil::launch::record::FirmwareRecord;
 use counterfoil::manifest::Lock;
 use counterfoil::manifest::lock::LockedInput;
+use counterfoil::release::inventory::Inventory;
 use counterfoil::release::open::Release;
 use counterfoil::release::{check, layout};
+use counterfoil::tree::archive::Archive;
+use counterfoil::tree::elf::Needs;
 use counterfoil::vm::machine::{Direct, Image, Machine, Mode};
 use counterfoil::vm::{Outcome, Qemu, Watch};
 use support::compiled;
@@ -144,7 +147,37 @@ fn the_example_boots_verifies_and_answers() {
         assert!(record.unmeasured.iter().all(|item| item.what != code), "{code}");
     }
 
-    let (mut watch, _directory, port) = start(&release, &attack(&[], Some));
+    answers(&release);
+}
+
+/// The same answer from the server compiled from source, and nothing in the guest beside it.
+#[test]
+#[ignore = "compiles for twenty minutes; see the top of this file"]
+fn the_static_server_boots_verifies_and_answers() {
+    let release = real::release("llama-static");
+    let inventory = fs::read_to_string(release.join(layout::INVENTORY)).unwrap();
+    let inventory: Inventory = serde_json::from_str(&inventory).unwrap();
+    let files: Vec<_> = inventory.initrd.iter().filter(|item| item.size.is_some()).collect();
+    let paths: Vec<_> = files.iter().map(|item| item.path.as_str()).collect();
+    let server = "/usr/bin/llama-server";
+    assert_eq!(paths, ["/etc/counterfoil/plan", "/init", "/models/model.gguf", server]);
+
+    let store = Store::open(&real::root().join("store")).unwrap();
+    let lock = Lock::read(&release.join(layout::LOCK)).unwrap().unwrap();
+    let Some(LockedInput::Build(build)) = lock.inputs.get(&"llama-server".parse().unwrap()) else {
+        panic!("the server is compiled")
+    };
+    let archive = Archive::index(store.need(build.result, "the server").unwrap().held).unwrap();
+    let path = "/bin/llama-server".parse().unwrap();
+    let bytes = archive.file(&path).unwrap().0.read().unwrap();
+    let needs = Needs::of(&path, &bytes).unwrap();
+    assert!(needs.interpreter.is_none() && needs.libraries.is_empty(), "{needs:?}");
+    assert!(!bytes.windows(7).any(|window| window == b"/build/"), "where it was compiled shows");
+    answers(&release);
+}
+
+fn answers(release: &Path) {
+    let (mut watch, _directory, port) = start(release, &attack(&[], Some));
     let deadline = Instant::now() + Duration::from_secs(180);
     loop {
         assert_eq!(watch.step(&mut io::sink()).unwrap(), None, "{}", watch.console());
@@ -167,7 +200,7 @@ fn the_resolved_configuration_is_the_committed_one() {
 #[test]
 #[ignore = "compiles for ten minutes; see the top of this file"]
 fn what_is_compiled_is_the_same_elsewhere() {
-    compiled::is_the_same_elsewhere("llama-hardened");
+    compiled::is_the_same_elsewhere("llama-static");
 }
 
 /// A QEMU that starts from IGVM files: the one that `tests/igvm-qemu.sh` has built, or this machine's.

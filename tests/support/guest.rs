@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use counterfoil::launch::record::{Blob, Boot};
 use counterfoil::release::layout;
 use counterfoil::release::open::Release;
+use counterfoil::vm::machine::{Direct, Image};
 use counterfoil::vm::{Machine, Mode, Outcome, Watch};
 
 use super::real;
@@ -49,14 +50,17 @@ pub fn run_to_the_end(release: &Path, initrd: &Path) -> (Outcome, String) {
     let (at, _) = Release::open(release).unwrap().record.hash_table().unwrap().unwrap();
     let machine = Machine {
         mode: Mode::Emulated { hash_table: Some((at, boot.hashes().unwrap().bytes().to_vec())) },
-        firmware: release.join(layout::FIRMWARE),
-        kernel: release.join(layout::KERNEL),
-        initrd: initrd.to_owned(),
-        cmdline: boot.cmdline,
+        image: Image::Direct(Direct {
+            firmware: release.join(layout::FIRMWARE),
+            kernel: release.join(layout::KERNEL),
+            initrd: initrd.to_owned(),
+            cmdline: boot.cmdline,
+        }),
         cpu: "EPYC-v4".to_owned(),
         vcpus: 1,
         memory: 512,
         ports: Vec::new(),
+        disks: Vec::new(),
     };
     let directory = tempfile::tempdir().unwrap();
     let mut watch = Watch::start(&real::qemu(), &machine, directory.path()).unwrap();

@@ -64,7 +64,7 @@ pub fn manifests() -> PathBuf {
     COPIED
         .get_or_init(|| {
             let to = root().join(format!("manifests-{}", std::process::id()));
-            for directory in ["manifests", "kernels", "firmware"] {
+            for directory in ["manifests", "kernels", "firmware", "servers"] {
                 let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
                 for entry in walkdir::WalkDir::new(&from) {
                     let entry = entry.unwrap();

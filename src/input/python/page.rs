@@ -333,7 +333,7 @@ mod tests {
             assert_eq!(join("http://a/b/c/d;p?q", reference).unwrap(), url, "{reference}");
         }
         assert_eq!(join("http://a", "g").unwrap(), "http://a/g");
-        assert_eq!(join("file:///a/b/index.html", "../c").unwrap(), "file:///c");
+        assert_eq!(join("file:///a/b/index.html", "../c").unwrap(), "file:///a/c");
         assert_eq!(join("nowhere", "g"), None);
     }
 
