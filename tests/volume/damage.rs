@@ -107,6 +107,32 @@ fn an_image_cut_anywhere_is_an_error() {
     }
 }
 
+/// What fuzzing found worth keeping: an error or a value, as when it was found.
+#[test]
+fn seeds() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/erofs");
+    let (mut files, mut paths) = (0, 0);
+    for file in walkdir::WalkDir::new(root).min_depth(1) {
+        let mut bytes = std::fs::read(file.unwrap().path()).unwrap();
+        let _ = read(&bytes);
+        // As the fuzz target mends them.
+        if let Some(superblock) = bytes.get_mut(1024..1152) {
+            superblock[..4].copy_from_slice(&0xe0f5_e1e2_u32.to_le_bytes());
+            superblock[12] = 9 + superblock[12] % 8;
+            superblock[80..84].fill(0);
+        }
+        let _ = read(&bytes);
+        files += 1;
+        if let Ok(reader) = Reader::new(&bytes, bytes.len() as u64) {
+            let _ = reader.walk(|_, _| {
+                paths += 1;
+                Ok(())
+            });
+        }
+    }
+    assert!(files > 20 && paths > 20, "{paths} paths in {files} files");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
