@@ -203,6 +203,13 @@ fn what_is_compiled_is_the_same_elsewhere() {
     compiled::is_the_same_elsewhere("llama-static");
 }
 
+/// Firmware and kernel are those that others have compiled before.
+#[test]
+#[ignore = "compiles for ten minutes; see the top of this file"]
+fn what_is_compiled_is_what_it_was() {
+    compiled::is_what_it_was("llama-hardened");
+}
+
 /// A QEMU that starts from IGVM files: the one that `tests/igvm-qemu.sh` has built, or this machine's.
 fn qemu_with_igvm() -> Qemu {
     let built = Path::new(env!("CARGO_TARGET_TMPDIR")).join("igvm-qemu/qemu-system-x86_64");

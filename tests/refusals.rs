@@ -233,6 +233,56 @@ mod manifest {
     }
 
     #[test]
+    fn volumes() {
+        let volumes = |text: &str, words: &[&str]| {
+            with("init:\n", &format!("volumes:\n{text}init:\n"), 30, words);
+        };
+        let files = "files: [{path: /a, text: a}]";
+        volumes(
+            "  model: {mount: /m}\n",
+            &["image.yaml:23:18", "volume `model`", "either `files`"],
+        );
+        volumes(
+            &format!("  model: {{mount: /m, record: program, {files}}}\n"),
+            &["volume `model`", "either `files`"],
+        );
+        volumes(
+            &format!("  Model: {{mount: /m, {files}}}\n"),
+            &["`Model` is not the name of a volume"],
+        );
+        for mount in ["/", "/dev", "/tmp/models", "/proc/1"] {
+            volumes(&format!("  model: {{mount: {mount}, {files}}}\n"), &["PID 1 mounts"]);
+        }
+        volumes(
+            &format!("  a: {{mount: /m, {files}}}\n  b: {{mount: /m/n, {files}}}\n"),
+            &["volume `b`", "hide one another"],
+        );
+        volumes(
+            "  model: {mount: /m, record: nothing}\n",
+            &["no input is named `nothing`", "program"],
+        );
+        volumes(
+            "  model: {mount: /m, files: [{path: /a, from: nothing}]}\n",
+            &["no input is named `nothing`"],
+        );
+        volumes(
+            &format!("  model: {{mount: /m, {files}, on-corruption: ignore}}\n"),
+            &["unknown variant `ignore`", "panic, restart"],
+        );
+    }
+
+    #[test]
+    fn an_igvm_file() {
+        let igvm = |text: &str, words: &[&str]| {
+            with("vcpus: [1]", &format!("vcpus: [1]\n  igvm: {text}"), 30, words);
+        };
+        igvm("{vcpus: 0}", &["image.yaml:27:17", "0 vCPUs"]);
+        igvm("{vcpus: 4097}", &["4097 vCPUs"]);
+        igvm("{vcpus: 1, features: 0x2}", &["features 0x2", "SNP_ACTIVE"]);
+        igvm("{}", &["vcpus"]);
+    }
+
+    #[test]
     fn no_vcpus() {
         with("vcpus: [1]", "vcpus: [0]", 30, &["image.yaml", "0 vCPUs"]);
     }

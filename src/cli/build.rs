@@ -14,6 +14,7 @@ use crate::input::report::Report as _;
 use crate::launch::Record;
 use crate::manifest::load::Loaded;
 use crate::release::assemble::{Order, assemble};
+use crate::release::open::Release;
 use crate::release::{check, measure as measuring, write};
 
 const EXAMPLES: &str = "\
@@ -86,16 +87,20 @@ impl Build {
             true => Some(check::again(&target, &lock, &store, ui)?),
             false => None,
         };
+        let igvm = Release::open(&target)?.igvm;
         if ui.is_json() {
             return ui.json(&serde_json::json!({
                 "release": target.display().to_string(),
                 "digests": record.digests,
                 "named-blobs": record.firmware.direct_boot.as_ref().map(|found| &found.named_blobs),
                 "findings": measuring::findings(&record).iter().map(|rule| rule.code).collect::<Vec<_>>(),
+                "igvm": igvm,
                 "checked": checked,
             }));
         }
-        ui.answer(&measure::table(ui, &record.digests))?;
+        let igvm = igvm.map(|igvm| measure::igvm_line(&igvm, &igvm.digest.to_string()));
+        let table = measure::table(ui, &record.digests);
+        ui.answer(&format!("{table}{}", igvm.unwrap_or_default()))?;
         if let Some(varied) = checked {
             ui.done(&format!("built twice, every file the same; varied: {}", varied.join(", ")));
         }

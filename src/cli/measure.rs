@@ -21,8 +21,8 @@ use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::report::Report as _;
 use export::Export;
 use files::Files;
-pub(super) use output::table;
 use output::{Encoding, Rows};
+pub(super) use output::{igvm_line, table};
 use parameters::Parameters;
 use subject::Subject;
 
