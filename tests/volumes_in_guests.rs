@@ -93,7 +93,7 @@ impl Guest {
 
     /// The kernel panics, and has said all of these words.
     #[track_caller]
-    fn is_over(mut self, words: &[&str]) {
+    fn panics(mut self, words: &[&str]) {
         let end = Some(Instant::now() + PATIENCE);
         let outcome = self.watch.wait(|| false, end, &mut io::sink()).unwrap();
         let said = self.watch.console();
@@ -116,7 +116,7 @@ fn one_flipped_bit_is_the_end() {
     for at in [1024, 4096, data / 2, data - 4096, data, whole.len() - 1] {
         let mut changed = whole.clone();
         changed[at] ^= 0x10;
-        Guest::start(&[("model", &changed)]).is_over(&["device-mapper: verity", "Kernel panic"]);
+        Guest::start(&[("model", &changed)]).panics(&["device-mapper: verity", "Kernel panic"]);
     }
 }
 
@@ -134,14 +134,14 @@ fn another_volume_is_not_this_one() {
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let other = fs::read(directory.path().join("other.img")).unwrap();
     assert_eq!(other.len(), volume().len());
-    Guest::start(&[("model", &other)]).is_over(&["device-mapper: verity", "Kernel panic"]);
+    Guest::start(&[("model", &other)]).panics(&["device-mapper: verity", "Kernel panic"]);
 }
 
 #[test]
 fn a_disk_that_is_too_short_is_refused() {
     let whole = volume();
     let short = &whole[..whole.len() - 4096];
-    Guest::start(&[("model", short)]).is_over(&[
+    Guest::start(&[("model", short)]).panics(&[
         "volume `model`: its disk has",
         "are needed",
         "Kernel panic",
@@ -151,11 +151,11 @@ fn a_disk_that_is_too_short_is_refused() {
 #[test]
 fn a_disk_that_is_not_there_is_missed() {
     Guest::start(&[("models", &volume())])
-        .is_over(&["volume `model`: no disk has this serial number", "Kernel panic"]);
+        .panics(&["volume `model`: no disk has this serial number", "Kernel panic"]);
 }
 
 #[test]
 fn two_disks_of_one_name_are_one_too_many() {
     Guest::start(&[("model", &volume()), ("model", &volume())])
-        .is_over(&["volume `model`: two disks have this serial number", "Kernel panic"]);
+        .panics(&["volume `model`: two disks have this serial number", "Kernel panic"]);
 }

@@ -178,9 +178,12 @@ fn compare_volumes(one: &Path, two: &Path) -> Result<()> {
         if !folder.exists() {
             return Ok(BTreeSet::new());
         }
-        let entries = fs::read_dir(&folder).context(Kind::Environment, failed)?;
-        let names = entries.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<_>>();
-        names.context(Kind::Environment, failed)
+        let walk = walkdir::WalkDir::new(&folder).min_depth(1).sort_by_file_name();
+        let name = |entry: walkdir::Result<walkdir::DirEntry>| Ok(entry?.file_name().to_owned());
+        walk.into_iter()
+            .map(name)
+            .collect::<walkdir::Result<_>>()
+            .context(Kind::Environment, failed)
     };
     for name in names(one)?.union(&names(two)?) {
         let digest = |root: &Path| {

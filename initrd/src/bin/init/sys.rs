@@ -264,7 +264,7 @@ pub(crate) struct DmRequest {
     status: i32,
     next: u32,
     target_type: [u8; 16],
-    parameters: [u8; DmRequest::MAX_PARAMETERS + 1],
+    parameters: [u8; Self::MAX_PARAMETERS + 1],
 }
 
 impl DmRequest {

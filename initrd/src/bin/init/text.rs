@@ -37,7 +37,7 @@ mod tests {
     #[test]
     fn nothing_is_cut_to_fit() {
         let mut text = Text::<5>::new();
-        assert!(write!(text, "{}-{}", "ab", 7).is_ok());
+        assert!(write!(text, "ab-{}", 7).is_ok());
         assert!(text.write_str("xy").is_err());
         assert_eq!(text.as_str(), "ab-7");
     }
