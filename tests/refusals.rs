@@ -699,7 +699,7 @@ mod store {
         place.refuses(&["lock", "image.yaml", "--store", "occupied"], 1, &words);
     }
 
-    /// A file system of 64 KiB in a mount namespace of its own; said and skipped where that is not
+    /// A file system of 128 KiB in a mount namespace of its own; said and skipped where that is not
     /// allowed.
     #[test]
     fn a_full_disk() {
@@ -707,7 +707,7 @@ mod store {
         place.write("program", vec![7; 1 << 20]);
         fs::create_dir(place.path("small")).unwrap();
         let script =
-            "mount -t tmpfs -o size=64k none small && exec \"$0\" lock image.yaml --store small";
+            "mount -t tmpfs -o size=128k none small && exec \"$0\" lock image.yaml --store small";
         let output = Command::new("unshare")
             .args(["--map-root-user", "--mount", "sh", "-c", script])
             .arg(env!("CARGO_BIN_EXE_counterfoil"))
