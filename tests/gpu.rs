@@ -1,7 +1,7 @@
 //! The kernel for guests with a GPU, and NVIDIA's modules: that they fit each other and the firmware,
 //! and how they go on a machine that has no GPU, which is every machine that this was tried on.
 //!
-//! Compiling takes some twelve CPU minutes, so this runs when it is asked for:
+//! Compiling takes some fourteen CPU minutes, so this runs when it is asked for:
 //! `cargo test --test gpu -- --ignored`.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test may fail")]
@@ -73,7 +73,7 @@ fn item<'a>(inventory: &'a [Item], path: &str) -> &'a Item {
 }
 
 #[test]
-#[ignore = "compiles for twelve minutes; see the top of this file"]
+#[ignore = "compiles for fourteen minutes; see the top of this file"]
 fn the_modules_are_of_this_kernel_unsigned_and_in_the_initrd() {
     let kernel = compiled::result(&real::release("gpu"), "kernel");
     let (image, _) = kernel.iter().find(|(path, _)| is_image(path)).unwrap();
@@ -96,7 +96,7 @@ fn the_modules_are_of_this_kernel_unsigned_and_in_the_initrd() {
 
 /// The driver compares the two when it starts the GPU; here nothing else would.
 #[test]
-#[ignore = "compiles for twelve minutes; see the top of this file"]
+#[ignore = "compiles for fourteen minutes; see the top of this file"]
 fn the_firmware_is_the_one_that_the_driver_asks_for() {
     let nvidia = Module::named("nvidia");
     let version = &nvidia.info("version")[0];
@@ -114,7 +114,8 @@ fn the_firmware_is_the_one_that_the_driver_asks_for() {
     };
     let archive: Archive = compiled::open(packages[0].data);
     let packed = compiled::read(&archive, &format!("/usr/lib/firmware/{wanted}").parse().unwrap());
-    assert_eq!((item.sha256, item.from.as_str()), (Some(Sha256::of(&packed)), "nvidia-firmware"));
+    let from = "nvidia-firmware/firmware-nvidia-gsp";
+    assert_eq!((item.sha256, item.from.as_str()), (Some(Sha256::of(&packed)), from));
     let elf = object::File::parse(packed.as_slice()).unwrap();
     let says = elf.section_by_name(".fwversion").unwrap().data().unwrap();
     assert_eq!(says.split(|byte| *byte == 0).next(), Some(version.as_bytes()));
@@ -123,7 +124,7 @@ fn the_firmware_is_the_one_that_the_driver_asks_for() {
 /// nvidia.ko has every symbol it needs, starts, and finds that there is no GPU. nvidia-uvm.ko then
 /// lacks what nvidia.ko would have given it, and nothing of the kernel's. PID 1 goes no further.
 #[test]
-#[ignore = "compiles for twelve minutes; see the top of this file"]
+#[ignore = "compiles for fourteen minutes; see the top of this file"]
 fn without_a_gpu_the_driver_says_so_and_the_guest_stops() {
     let release = real::release("gpu");
     let (outcome, console) = run_to_the_end(&release, &release.join(layout::INITRD));
@@ -151,7 +152,7 @@ fn without_a_gpu_the_driver_says_so_and_the_guest_stops() {
 }
 
 #[test]
-#[ignore = "compiles for twelve minutes; see the top of this file"]
+#[ignore = "compiles for fourteen minutes; see the top of this file"]
 fn nobody_loads_a_module_after_the_start() {
     let place = real::manifests();
     let read = |path: &str| fs::read_to_string(place.join(path)).unwrap();
@@ -187,13 +188,13 @@ launch: {profile: qemu, vcpus: [1], cpus: [EPYC-v4]}
 "#;
 
 #[test]
-#[ignore = "compiles for twelve minutes; see the top of this file"]
+#[ignore = "compiles for fourteen minutes; see the top of this file"]
 fn the_resolved_configuration_is_the_committed_one() {
     compiled::is_configured_as(&real::release("gpu"), "kernels/gpu/resolved.config");
 }
 
 #[test]
-#[ignore = "compiles for twelve minutes; see the top of this file"]
+#[ignore = "compiles for fourteen minutes; see the top of this file"]
 fn what_is_compiled_is_the_same_elsewhere() {
     compiled::is_the_same_elsewhere("gpu");
 }
