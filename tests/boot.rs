@@ -267,6 +267,17 @@ fn run_says_when_the_time_is_up() {
 }
 
 #[test]
+fn run_says_what_a_release_does_not_have() {
+    let release = real::release("hello");
+    let run = |arguments: &[&str]| {
+        let release = release.to_str().unwrap();
+        real::run(Path::new("/"), &[&["run", release, "--machine", "emulated"], arguments].concat())
+    };
+    run(&["--igvm"]).is_refusal(20, &["has no IGVM file", "`launch.igvm`"]);
+    run(&["--volume", "model=/dev/null"]).is_refusal(2, &["the release has no volume `model`"]);
+}
+
+#[test]
 fn run_refuses_artifacts_that_were_not_measured() {
     let release = real::release("hello");
     let copy = tempfile::tempdir().unwrap();

@@ -15,8 +15,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use counterfoil::input::store::Store;
+use counterfoil::launch::Igvm;
 use counterfoil::launch::direct_boot::NamedBlobs;
 use counterfoil::launch::findings::State;
+use counterfoil::launch::igvm::record::PROFILE;
 use counterfoil::launch::record::FirmwareRecord;
 use counterfoil::manifest::Lock;
 use counterfoil::manifest::lock::LockedInput;
@@ -236,11 +238,16 @@ fn one_igvm_file_and_nothing_of_the_host() {
     let other = directory.path().join("other");
     fs::write(&other, b"not an initrd").unwrap();
     let other = other.to_str().unwrap();
+    let names = ["kernel", "initrd", "cmdline", "shim", "other"];
+    let named =
+        names.map(|name| ["-fw_cfg".to_owned(), format!("name=etc/boot/{name},file={other}")]);
+    let named = named.concat();
+    let named: Vec<&str> = named.iter().map(String::as_str).collect();
     let offers: [&[&str]; 4] = [
         &[],
         &["-kernel", &kernel, "-initrd", other, "-append", "console=ttyS0 rdinit=/no"],
         &["-kernel", &kernel, "-shim", other, "-append", "init=/bin/sh"],
-        &["-fw_cfg", &format!("name=etc/boot/kernel,file={other}")],
+        &named,
     ];
     for offered in offers {
         let file = release.join(layout::IGVM);
@@ -270,6 +277,10 @@ fn one_igvm_file_and_nothing_of_the_host() {
     let words = b"general.description";
     let at = bytes.windows(words.len()).position(|window| window == words).unwrap();
     bytes[at + words.len() + 12] ^= 1;
+    let digest = |bytes: &[u8]| Igvm::parse(bytes.to_vec()).unwrap().digest(PROFILE).unwrap();
+    let recorded = Release::open(&release).unwrap().igvm.unwrap().digest;
+    assert_eq!(digest(&fs::read(release.join(layout::IGVM)).unwrap()), recorded);
+    assert_ne!(digest(&bytes), recorded);
     let changed = directory.path().join("changed.igvm");
     fs::write(&changed, bytes).unwrap();
     let (mut watch, _directory, _) = start_igvm(&changed, &[]);
