@@ -47,8 +47,14 @@ Libs: -L$dir/lib -ligvm -lm -lpthread -ldl
 Cflags: -I$dir/include
 EOF
 
+# What its build system is written in, in the versions that it asks for.
+wheels=$(sed -n 's/^\(meson\|pycotap\) = .*installed = "\([^"]*\)".*/\1==\2/p' qemu/pythondeps.toml)
+mkdir -p qemu/python/wheels
+# shellcheck disable=SC2086
+python3 -m pip download --quiet --no-deps --dest qemu/python/wheels $wheels
+
 rm -rf build && mkdir build && cd build
-PKG_CONFIG_PATH=$dir/lib/pkgconfig ../qemu/configure --python=/usr/bin/python3 --enable-download \
+PKG_CONFIG_PATH=$dir/lib/pkgconfig ../qemu/configure --python=/usr/bin/python3 \
   --target-list=x86_64-softmmu --without-default-features --enable-system --enable-tcg --enable-kvm \
   --enable-igvm --enable-slirp --disable-docs --disable-werror --disable-install-blobs
 ninja qemu-system-x86_64

@@ -12,7 +12,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use counterfoil::launch::Record;
@@ -308,4 +308,93 @@ fn edited(name: &str, new: &str, change: impl Fn(&str) -> String) -> String {
     assert_ne!(changed, text);
     fs::write(directory.join(format!("{new}.yaml")), changed).unwrap();
     format!("manifests/{new}.yaml")
+}
+
+/// A copy of a release that somebody may change.
+fn copy_of(release: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in walkdir::WalkDir::new(release) {
+        let entry = entry.unwrap();
+        let place = copy.path().join(entry.path().strip_prefix(release).unwrap());
+        match entry.file_type().is_dir() {
+            true => fs::create_dir_all(place).unwrap(),
+            false => drop(fs::copy(entry.path(), place).unwrap()),
+        }
+    }
+    copy
+}
+
+fn measured(release: &Path) -> Ran {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_counterfoil"));
+    Ran::of(&command.arg("measure").arg(release).output().unwrap())
+}
+
+/// A record that holds together and is not of these artifacts.
+#[test]
+fn a_record_of_another_firmware_is_found_out() {
+    let copy = copy_of(&real::release("llama-volume"));
+    assert_eq!(measured(copy.path()).code, 0);
+    let path = copy.path().join(layout::RECORD);
+    let text = fs::read_to_string(&path).unwrap();
+    let (before, after) = text.split_once("\"state\": \"run\"").unwrap();
+    // What the modules do is in no digest.
+    let at = after.find("\"offset\": ").unwrap() + 10;
+    let forged = format!("{before}\"state\": \"run\"{}1{}", &after[..at], &after[at..]);
+    fs::write(&path, forged).unwrap();
+    measured(copy.path()).is_refusal(10, &["says of", "firmware.fd", "what is not so"]);
+}
+
+#[test]
+fn the_volumes_of_a_release_are_its_own() {
+    let release = real::release("llama-volume");
+    let model = "model".parse().unwrap();
+    let (data, record) = (layout::volume(&model), layout::volume_record(&model));
+
+    let copy = copy_of(&release);
+    fs::write(copy.path().join(&data), [0; 4096]).unwrap();
+    measured(copy.path()).is_refusal(10, &["model.img", "4096 bytes, its record says"]);
+    // Data need not be there, and what others have put there is theirs.
+    fs::remove_file(copy.path().join(&data)).unwrap();
+    assert_eq!(measured(copy.path()).code, 0);
+    fs::write(copy.path().join(layout::VOLUMES).join("notes"), "mine").unwrap();
+    let arguments =
+        ["build", "manifest.yaml", "--locked", "--output", copy.path().to_str().unwrap()];
+    real::run(copy.path(), &arguments).is_refusal(2, &["holds `image/volumes/notes`"]);
+
+    let copy = copy_of(&release);
+    let path = copy.path().join(&record);
+    let text = fs::read_to_string(&path).unwrap();
+    let at = text.find("\"root_hash\": \"").unwrap() + 14;
+    let other = format!("{}{}{}", &text[..at], "00".repeat(32), &text[at + 64..]);
+    fs::write(&path, other).unwrap();
+    measured(copy.path()).is_refusal(10, &["not of the volumes that the command line binds"]);
+    fs::write(&path, text.replace("erofs/1", "erofs/9")).unwrap();
+    measured(copy.path()).is_refusal(30, &["model.json", "not a volume's record"]);
+    fs::remove_file(&path).unwrap();
+    measured(copy.path()).is_refusal(20, &["model.json", "missing"]);
+}
+
+/// What a guest could not open, or would hide, is found before it boots.
+#[test]
+fn volumes_that_no_guest_could_use() {
+    let directory = real::manifests();
+    let manifest = fs::read_to_string(directory.join("manifests/llama-volume.yaml")).unwrap();
+    let refused = |name: &str, text: String, words: &[&str]| {
+        fs::write(directory.join(format!("manifests/{name}.yaml")), text).unwrap();
+        let manifest = format!("manifests/{name}.yaml");
+        real::run(&directory, &["build", &manifest, "--output", name]).is_refusal(30, words);
+    };
+    refused(
+        "hides",
+        manifest.replace("mount: /models", "mount: /usr"),
+        &["volume `model`", "would hide `/usr/"],
+    );
+    let recipe = fs::read_to_string(directory.join("kernels/debian-cloud.yaml")).unwrap();
+    fs::write(directory.join("kernels/no-verity.yaml"), recipe.replace("    - dm_verity\n", ""))
+        .unwrap();
+    refused(
+        "no-verity",
+        manifest.replace("debian-cloud.yaml", "no-verity.yaml"),
+        &["could not open them", "CONFIG_", "`kernel.modules`"],
+    );
 }

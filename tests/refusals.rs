@@ -272,6 +272,19 @@ mod manifest {
     }
 
     #[test]
+    fn a_command_line_that_is_not_the_kernels() {
+        let word = "counterfoil.volume.model=1,00,-,panic";
+        with("console=ttyS0", word, 30, &[word, "binds a volume", "`volumes`"]);
+        // The firmware adds 14 bytes, and the kernel takes 2047.
+        let long = |length: usize| format!("cmdline: {}\n", "x".repeat(length));
+        with("cmdline: console=ttyS0\n", &long(2034), 30, &["at most 2033 bytes"]);
+        let longest = MANIFEST.replace("cmdline: console=ttyS0\n", &long(2033));
+        let place = place();
+        place.write("image.yaml", longest.replace("[/bin/program]", "[]"));
+        place.refuses(&["build", "image.yaml"], 30, &["`exec` is empty"]);
+    }
+
+    #[test]
     fn an_igvm_file() {
         let igvm = |text: &str, words: &[&str]| {
             with("vcpus: [1]", &format!("vcpus: [1]\n  igvm: {text}"), 30, words);

@@ -179,6 +179,11 @@ impl Measure {
                     "without kernel-hashes they are no reference values: leave the flag out",
                 ));
             }
+            if subject.igvm.is_some() {
+                ui.note(
+                    "the digest of the IGVM file is not among these values: it is in `igvm.json`",
+                );
+            }
             return form.print(ui, record, &digests);
         }
         let rows = Rows {

@@ -15,6 +15,8 @@ use crate::cli::ui::{Ui, quoted};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::report::Report as _;
 use crate::input::resolve::Resolver;
+use crate::launch::igvm::IgvmRecord;
+use crate::launch::measured_image::START;
 use crate::manifest::Manifest;
 use crate::manifest::load::LEAST_MEMORY;
 use crate::names::{NameError, VolumeName};
@@ -193,12 +195,20 @@ impl Run {
             true => run.ports.iter().map(|port| (*port, *port)).collect(),
             false => self.port.clone(),
         };
+        let memory = self.memory.or(run.memory).unwrap_or(MEMORY);
+        let needed = release.igvm.as_ref().filter(|_| self.igvm).map_or(0, igvm_memory);
+        if memory < needed {
+            let message = format!(
+                "{memory} MiB of memory are too little for this IGVM file: at least {needed} are needed"
+            );
+            return Err(Error::new(Kind::Usage, message).hint("say more with `--memory`"));
+        }
         Ok(Machine {
             mode,
             image,
             cpu: cpu.unwrap_or_else(|| "EPYC-v4".to_owned()),
             vcpus,
-            memory: self.memory.or(run.memory).unwrap_or(MEMORY),
+            memory,
             ports,
             disks: self.disks(release, &manifest)?,
         })
@@ -212,12 +222,22 @@ impl Run {
             let message = format!("the release has no volume `{name}`");
             return Err(Error::new(Kind::Usage, message));
         }
+        let named = |name| self.volume.iter().filter(move |(volume, _)| volume == name);
+        if let Some((name, _)) = self.volume.iter().find(|(name, _)| named(name).count() > 1) {
+            return Err(Error::new(Kind::Usage, format!("`--volume {name}` is given twice")));
+        }
         let disk = |name: &VolumeName| {
             let given = self.volume.iter().find(|(volume, _)| volume == name);
             let path =
                 given.map_or_else(|| release.path(&layout::volume(name)), |(_, path)| path.clone());
             match path.canonicalize() {
-                Ok(path) => Ok((name.to_string(), path)),
+                Ok(path) if path.is_file() || is_block_device(&path) => {
+                    Ok((name.to_string(), path))
+                }
+                Ok(path) => {
+                    let message = format!("`{}` is no file and no disk", path.display());
+                    Err(Error::new(Kind::Usage, message))
+                }
                 Err(error) => {
                     let message =
                         format!("the data of volume `{name}` are not at `{}`", path.display());
@@ -301,6 +321,15 @@ impl Run {
     }
 }
 
+/// The least memory in MiB with which an IGVM file is started: what the firmware has at both ends of it,
+/// the file itself, and the copies of the initrd on its way to the kernel. With less the firmware would
+/// overwrite what the launch put there, and refuse it.
+fn igvm_memory(igvm: &IgvmRecord) -> u32 {
+    let initrd = igvm.boot.initrd.map_or(0, |initrd| initrd.size);
+    let bytes = START + igvm.file.size + 2 * initrd + (96 << 20);
+    u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX)
+}
+
 /// The same QEMU, started so that it ends with this process even if that is killed.
 fn bound(qemu: Qemu) -> Qemu {
     let parent = std::process::id().to_string();
@@ -338,7 +367,13 @@ fn port(text: &str) -> Result<(u16, u16), String> {
     }
 }
 
+fn is_block_device(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_block_device())
+}
+
 fn disk(text: &str) -> Result<(VolumeName, PathBuf), String> {
-    let (name, path) = text.split_once('=').ok_or("expected NAME=FILE")?;
+    let given = text.split_once('=').filter(|(_, path)| !path.is_empty());
+    let (name, path) = given.ok_or("expected NAME=FILE")?;
     Ok((name.parse().map_err(|error: NameError| error.to_string())?, path.into()))
 }

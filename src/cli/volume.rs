@@ -5,7 +5,6 @@ mod inspect;
 mod listing;
 mod verify;
 
-use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +12,7 @@ use clap::{Args, Subcommand};
 
 use crate::cli::ui::Ui;
 use crate::error::{Context as _, Error, Kind, Result};
+use crate::input::bounded;
 use crate::volume::{Record, VERSION, cores};
 
 const EXAMPLES: &str = "\
@@ -65,12 +65,10 @@ impl Jobs {
 
 /// Reads a record; `None` if there is no such file.
 fn read_record(path: &Path) -> Result<Option<Record>> {
-    let text = match fs::read(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        text => {
-            text.context(Kind::Environment, || format!("failed reading `{}`", path.display()))?
-        }
-    };
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = bounded::whole(path)?;
     let malformed = || format!("`{}` is not a volume's record", path.display());
     let record: Record = serde_json::from_slice(&text).context(Kind::Malformed, malformed)?;
     if record.version != VERSION {

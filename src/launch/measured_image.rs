@@ -25,9 +25,9 @@ pub const DESCRIPTION_SIZE: usize = 80;
 /// them (edk2, OvmfPkg/AmdSev/AmdSevX64.fdf: its own ends at 22 MiB).
 pub const START: u64 = 32 << 20;
 
-/// Where they have to end: QEMU's q35 has this much memory below 4 GiB, however much there is
-/// (qemu 10.2, hw/i386/pc_q35.c, `pc_q35_init`).
-pub const END: u64 = 2 << 30;
+/// Where they have to end: QEMU's q35 has 2 GiB of memory below 4 GiB, however much there is (qemu 10.2,
+/// hw/i386/pc_q35.c, `pc_q35_init`), of which the firmware takes the upper end before it knows of them.
+pub const END: u64 = 3 << 29;
 
 /// Where the three are: one behind the other, each from the start of a page.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -341,6 +341,12 @@ fn no_run() -> At<Run> {
 fn check_cmdline(document: Document<'_>, cmdline: &At<Cmdline>) -> Result<()> {
     let words = ["rdinit=", "init=", "initrd="];
     let found = |word: &&str| words.iter().any(|start| word.starts_with(start));
+    let bound = |word: &&str| word.starts_with(counterfoil_init::volume::PREFIX);
+    if let Some(word) = cmdline.value.as_str().split(' ').find(bound) {
+        return Err(document
+            .error_at(cmdline.position, format!("`{word}` is a word that binds a volume"))
+            .hint("declare it under `volumes`: the build adds the word"));
+    }
     match cmdline.value.as_str().split(' ').find(found) {
         Some(word) => Err(document
             .error_at(cmdline.position, format!("`{word}` puts something else in PID 1's place"))
@@ -482,11 +488,13 @@ fn check_launch(document: Document<'_>, launch: &Launch) -> Result<()> {
     }
     // Bit 0 of SEV_FEATURES is SNP_ACTIVE (AMD APM 24593, table B-4).
     let igvm = launch.igvm.as_ref();
-    let mut features = launch.features.iter().chain(igvm.map(|igvm| &igvm.features));
-    if let Some(features) = features.find(|features| features.0 & 1 == 0) {
+    let features = launch.features.iter().map(|features| (features, launch.vcpus.position));
+    let of_igvm = igvm.map(|igvm| (&igvm.features, igvm.vcpus.position));
+    let mut features = features.chain(of_igvm);
+    if let Some((features, position)) = features.find(|(features, _)| features.0 & 1 == 0) {
         let message =
             format!("the features {features} lack bit 0, SNP_ACTIVE: that is no SNP guest");
-        return Err(document.error_at(launch.vcpus.position, message));
+        return Err(document.error_at(position, message));
     }
     let counts = launch.vcpus.value.iter().map(|count| (count, launch.vcpus.position));
     let igvm = igvm.map(|igvm| (&igvm.vcpus.value, igvm.vcpus.position));

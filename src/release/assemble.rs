@@ -81,6 +81,7 @@ pub fn assemble(manifest: &Manifest, opener: &Opener<'_>, order: Order) -> Resul
         Error::new(kind, format!("input `{}`: {error}", manifest.kernel.from.value))
     })?;
 
+    check_opens_volumes(manifest, &kernel.config, &modules)?;
     let mut tree = Tree::default();
     let mut nodes = Vec::new();
     for (path, mode) in MOUNT_POINTS {
@@ -95,6 +96,7 @@ pub fn assemble(manifest: &Manifest, opener: &Opener<'_>, order: Order) -> Resul
     }
     place(&mut tree, nodes, order, "the guest's files collide")?;
     check_program(manifest, &tree)?;
+    check_mounts(manifest, &tree)?;
     let mut volumes = BTreeMap::new();
     for (name, volume) in &manifest.volumes {
         volumes.insert(name.clone(), contents(name, volume, &inputs, order)?);
@@ -255,6 +257,7 @@ struct Kernel<'a> {
     /// Whether it can load modules at all; if not, there is nothing to latch.
     loads_modules: bool,
     exposures: Vec<Exposure>,
+    config: Config,
 }
 
 impl<'a> Kernel<'a> {
@@ -299,7 +302,7 @@ impl<'a> Kernel<'a> {
                 .collect();
         }
         let exposures = exposure::of(&config);
-        Ok(Self { input, image, modules, built_in, loads_modules, exposures })
+        Ok(Self { input, image, modules, built_in, loads_modules, exposures, config })
     }
 }
 
@@ -375,6 +378,52 @@ fn judge(header: &BzImage, text: &str, name: &Name) -> Result<Config> {
     Err(Error::new(Kind::Rejected, message)
         .hint("take a kernel from 6.12 on: Debian's 6.1 is built without the attestation driver")
         .hint("`counterfoil inspect KERNEL` prints what any kernel has and lacks"))
+}
+
+/// What is below a volume's mount would not be seen.
+fn check_mounts(manifest: &Manifest, tree: &Tree) -> Result<()> {
+    for (name, volume) in &manifest.volumes {
+        let mount = &volume.mount.value;
+        let below = |path: &GuestPath| {
+            path.as_str().strip_prefix(mount.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        };
+        if let Some((path, _)) = tree.iter().find(|(path, _)| below(path)) {
+            let message =
+                format!("volume `{name}` is mounted on `{mount}`, and would hide `{path}`");
+            return Err(Error::new(Kind::Malformed, message)
+                .hint("mount it on a directory of its own, such as `/models`"));
+        }
+    }
+    Ok(())
+}
+
+/// What PID 1 needs of the kernel to open a volume, and the module that has it where it is one.
+const OPENS_VOLUMES: [(&str, &str); 4] = [
+    ("BLK_DEV_DM", "dm_mod"),
+    ("DM_VERITY", "dm_verity"),
+    ("EROFS_FS", "erofs"),
+    ("VIRTIO_BLK", "virtio_blk"),
+];
+
+/// A guest that cannot open its volumes would find out at boot.
+fn check_opens_volumes(manifest: &Manifest, config: &Config, modules: &[Module]) -> Result<()> {
+    let lacks = |(option, module): &&(&str, &str)| match config.setting(option) {
+        Setting::BuiltIn => false,
+        Setting::Module => modules.iter().all(|loaded| loaded.name != *module),
+        Setting::Off => true,
+    };
+    match OPENS_VOLUMES.iter().find(lacks) {
+        Some((option, module)) if !manifest.volumes.is_empty() => {
+            let input = &manifest.kernel.from.value;
+            let message = format!(
+                "input `{input}`: the manifest has volumes, and the guest could not open them: its kernel \
+                 lacks CONFIG_{option}"
+            );
+            Err(Error::new(Kind::Malformed, message)
+                .hint(format!("add `{module}` to `kernel.modules`, or take another kernel")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A workload that is not in the guest would fail at boot; here it can be said better.

@@ -7,14 +7,14 @@ use std::path::Path;
 use crate::digest::Object;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::image::igvm::{IgvmWriteError, Image};
-use crate::image::{self, cpio};
+use crate::image::{self, cpio, erofs, verity};
 use crate::launch::direct_boot::NamedBlobs as Found;
 use crate::launch::findings::{self, Rule};
 use crate::launch::igvm::IgvmRecord;
 use crate::launch::igvm::record::{PROFILE, VERSION, vcpus};
 use crate::launch::record::{Blob, Boot, FirmwareRecord, Inputs, RecordError};
 use crate::launch::{Cpu, Firmware, Policy, Profile, Record, Set, SevFeatures};
-use crate::manifest::types::{self, Launch, Manifest, NamedBlobs};
+use crate::manifest::types::{Launch, Manifest, NamedBlobs};
 use crate::release::assemble::Assembled;
 use crate::release::layout;
 use crate::release::volumes::{self, Records};
@@ -66,8 +66,9 @@ pub fn record(
         cmdline: volumes::cmdline(manifest, volumes)?.to_string(),
     };
     let mut writers = BTreeMap::from([epoch(cpio::EPOCH)]);
-    for record in volumes.values() {
-        writers.extend(record.writers.clone());
+    // A record that was read has these and no others.
+    if !volumes.is_empty() {
+        writers.extend([epoch(erofs::EPOCH), epoch(verity::EPOCH)]);
     }
     let inputs = Inputs {
         profile,
@@ -82,14 +83,18 @@ pub fn record(
     Ok(record.with_findings(&findings))
 }
 
-/// What a release was made of so far.
-pub struct Parts<'a> {
-    /// What was asked for.
-    pub manifest: &'a Manifest,
-    /// The artifacts.
-    pub assembled: &'a Assembled,
-    /// The launch record.
+/// What goes into an IGVM file, but for the initrd.
+pub struct IgvmParts<'a> {
+    /// The firmware image.
+    pub firmware: &'a [u8],
+    /// The kernel image.
+    pub kernel: &'a [u8],
+    /// The launch record of the same image.
     pub record: &'a Record,
+    /// The number of vCPUs.
+    pub vcpus: u32,
+    /// SEV_FEATURES of each.
+    pub features: SevFeatures,
 }
 
 /// Writes the image as one IGVM file to `out`, with the initrd read from `initrd` and of that size.
@@ -98,25 +103,22 @@ pub struct Parts<'a> {
 /// [`Kind::Rejected`] when the firmware would boot what the host hands over, or the image does not
 /// fit.
 pub fn igvm(
-    asked: &types::Igvm,
-    parts: &Parts<'_>,
+    parts: &IgvmParts<'_>,
     initrd: (&mut dyn Read, u64),
     out: impl Write,
 ) -> Result<IgvmRecord> {
-    let Parts { manifest, assembled, record } = parts;
+    let IgvmParts { firmware, kernel, record, vcpus: count, features } = *parts;
     let (initrd, initrd_size) = initrd;
-    let input = &manifest.firmware.from.value;
-    let failed = || format!("the image cannot be an IGVM file (firmware: input `{input}`)");
-    let layout = Firmware::parse(&assembled.firmware).context(Kind::Malformed, failed)?;
+    let failed = || "the image cannot be an IGVM file".to_owned();
+    let layout = Firmware::parse(firmware).context(Kind::Malformed, failed)?;
     let boot = record.boot.clone().ok_or_else(|| {
         Error::new(Kind::Rejected, "a launch without a kernel cannot be an IGVM file")
     })?;
     let hashes = boot.hashes().context(Kind::Malformed, failed)?;
-    let features = SevFeatures(asked.features.0);
-    let vmsas = vcpus(&layout, asked.vcpus.value, features).context(Kind::Rejected, failed)?;
+    let vmsas = vcpus(&layout, count, features).context(Kind::Rejected, failed)?;
     let image = Image {
-        firmware: &assembled.firmware,
-        kernel: &assembled.kernel,
+        firmware,
+        kernel,
         initrd: initrd_size,
         cmdline: &boot.cmdline,
         hashes,
@@ -149,7 +151,7 @@ pub fn igvm(
         firmware: record.firmware.sha256,
         boot,
         reset_eip: record.firmware.reset_eip,
-        vcpus: asked.vcpus.value,
+        vcpus: count,
         sev_features: features,
         digest_before_vcpus: written.digest_before_vcpus,
         digest: written.digest,

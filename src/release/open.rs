@@ -1,19 +1,19 @@
 //! Reading a release back.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use crate::digest::Object;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::{bounded, store};
+use crate::launch::Record;
 use crate::launch::igvm::IgvmRecord;
-use crate::launch::igvm::record::{IgvmRecordError, PROFILE};
-use crate::launch::record::{Blob, RecordError};
-use crate::launch::{Igvm, Record};
+use crate::launch::igvm::record::IgvmRecordError;
+use crate::launch::record::{Blob, FirmwareRecord, RecordError};
 use crate::manifest::Manifest;
 use crate::manifest::load::Loaded;
-use crate::release::layout;
+use crate::release::{layout, measure, volumes};
 
 /// A release directory whose launch record holds together.
 #[derive(Debug)]
@@ -70,34 +70,81 @@ impl Release {
             }
             self.check(layout::CMDLINE, Blob::of(boot.cmdline.as_bytes()))?;
         }
-        match &self.igvm {
-            Some(igvm) => {
-                self.check(layout::IGVM, igvm.file)?;
-                self.check_igvm(igvm)
-            }
-            None => Ok(()),
-        }
+        self.check_firmware()?;
+        let manifest = self.manifest()?;
+        volumes::check(&self.root, &manifest, record)?;
+        self.check_igvm(manifest.launch.igvm.is_some())
     }
 
-    /// Measures the IGVM file.
-    fn check_igvm(&self, record: &IgvmRecord) -> Result<()> {
-        let path = self.path(layout::IGVM);
-        let named = || format!("`{}`", path.display());
-        let file = fs::read(&path).context(Kind::Environment, named)?;
-        let igvm = Igvm::parse(file).context(Kind::Malformed, named)?;
-        let found = igvm.digest(PROFILE).context(Kind::Malformed, named)?;
-        if found == record.digest && igvm.policy() == Some(record.policy) {
+    /// The record must have of the firmware what is in it.
+    fn check_firmware(&self) -> Result<()> {
+        let path = self.path(layout::FIRMWARE);
+        let image = bounded::whole(&path)?;
+        let found = FirmwareRecord::of(&image)
+            .context(Kind::Malformed, || format!("`{}`", path.display()))?;
+        if found == self.record.firmware {
             return Ok(());
         }
         let message = format!(
-            "{} is not what its record says: the record has the digest {}, the file {found}",
-            named(),
-            record.digest
+            "the launch record says of `{}` what is not so: its digest, its sections or what its modules do",
+            path.display()
+        );
+        Err(Error::new(Kind::Rejected, message).hint("build the release again, or fetch it again"))
+    }
+
+    /// Writes the IGVM file again, to nowhere, from the artifacts that were checked, and compares.
+    fn check_igvm(&self, asked: bool) -> Result<()> {
+        let path = self.path(layout::IGVM_RECORD);
+        let igvm = match (&self.igvm, asked) {
+            (Some(igvm), true) => igvm,
+            (None, false) => return Ok(()),
+            (None, true) => {
+                let message = format!(
+                    "`{}` is missing, and the manifest asks for an IGVM file",
+                    path.display()
+                );
+                return Err(Error::new(Kind::CannotDecide, message)
+                    .hint("build the release again, or fetch it again"));
+            }
+            (Some(_), false) => {
+                let message = format!(
+                    "`{}` is of an IGVM file that the manifest does not ask for",
+                    path.display()
+                );
+                return Err(Error::new(Kind::Rejected, message));
+            }
+        };
+        self.check_as(layout::IGVM, igvm.file, layout::IGVM_RECORD)?;
+        let failed = || format!("failed reading `{}`", self.path(layout::INITRD).display());
+        let initrd = File::open(self.path(layout::INITRD)).context(Kind::Environment, failed)?;
+        let size = initrd.metadata().context(Kind::Environment, failed)?.len();
+        let parts = measure::IgvmParts {
+            firmware: &bounded::whole(&self.path(layout::FIRMWARE))?,
+            kernel: &bounded::whole(&self.path(layout::KERNEL))?,
+            record: &self.record,
+            vcpus: igvm.vcpus,
+            features: igvm.sev_features,
+        };
+        let initrd = (&mut BufReader::new(initrd) as &mut dyn io::Read, size);
+        let again = measure::igvm(&parts, initrd, io::sink())?;
+        // Which program wrote it is its own to say.
+        let again = IgvmRecord { tool: igvm.tool.clone(), ..again };
+        if again == *igvm {
+            return Ok(());
+        }
+        let message = format!(
+            "`{}` is not of the firmware, kernel, initrd and command line beside it",
+            path.display()
         );
         Err(Error::new(Kind::Rejected, message).hint("build the release again, or fetch it again"))
     }
 
     fn check(&self, name: &str, expected: Blob) -> Result<()> {
+        self.check_as(name, expected, layout::RECORD)
+    }
+
+    /// Holds a file against what the record of this name says of it.
+    fn check_as(&self, name: &str, expected: Blob, by: &str) -> Result<()> {
         let path = self.path(name);
         let failed = || format!("failed reading `{}`", path.display());
         let file = File::open(&path).context(Kind::CannotDecide, failed)?;
@@ -106,10 +153,12 @@ impl Release {
             return Ok(());
         }
         let message = format!(
-            "`{}` is not what was measured: the launch record says sha256 {}, found {}",
+            "`{}` is not what was measured: `{by}` says sha256 {} and {} bytes, found {} and {}",
             path.display(),
             expected.sha256,
-            found.sha256
+            expected.size,
+            found.sha256,
+            found.size
         );
         Err(Error::new(Kind::Rejected, message).hint("build the release again, or fetch it again"))
     }
@@ -118,12 +167,10 @@ impl Release {
 /// The record of the IGVM file, which must be of the same firmware, kernel, initrd and command line.
 fn read_igvm_record(root: &Path, launch: &Record) -> Result<Option<IgvmRecord>> {
     let path = root.join(layout::IGVM_RECORD);
-    let failed = || format!("failed reading `{}`", path.display());
-    let json = match fs::read(&path) {
-        Ok(json) => json,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).context(Kind::Environment, failed),
-    };
+    if !path.exists() {
+        return Ok(None);
+    }
+    let json = bounded::whole(&path)?;
     let record = IgvmRecord::from_json(&json).map_err(|error| {
         let kind = match &error {
             IgvmRecordError::Digest { .. } => Kind::Rejected,

@@ -31,7 +31,8 @@ fn body(
         out,
         "The host (its operating system, hypervisor, disks and network) is the adversary. The guest \
          runs encrypted and integrity-protected by AMD SEV-SNP; whoever talks to it asks for an \
-         attestation report and compares the launch digest in it with `launch.json`.\n"
+         attestation report and compares the launch digest in it with `launch.json` (or with \
+         `igvm.json`, where there is one and the guest was started from the IGVM file).\n"
     )?;
     warning(out, record)?;
     writeln!(out, "## What the launch digest covers\n")?;
@@ -51,6 +52,14 @@ fn body(
         }
         writeln!(out, "- Command line, with its closing NUL: `{}`", boot.cmdline)?;
     }
+    for volume in &record.volumes {
+        writeln!(
+            out,
+            "- Volume `{}`: every byte of it, by its root hash `{}` on the command line; the guest \
+             stops at the first block that is another",
+            volume.name, volume.root_hash
+        )?;
+    }
     writeln!(
         out,
         "- The initial registers of every vCPU, and so their number, the CPU model and SEV_FEATURES \
@@ -62,6 +71,16 @@ fn body(
         "The guest policy `{}` is not in the digest; the report carries it.\n",
         record.policy
     )?;
+    if let Some(igvm) = &manifest.launch.igvm {
+        writeln!(
+            out,
+            "The same image is there as one IGVM file, `image/guest.igvm`, for {} vCPUs. All of it is in \
+             its launch digest, which is in `igvm.json` and holds on every CPU model; firmware, kernel, \
+             initrd and command line are then not fetched from the host. What is below holds there, \
+             too.\n",
+            igvm.vcpus.value
+        )?;
+    }
     writeln!(out, "## What the host still chooses\n")?;
     for unmeasured in &record.unmeasured {
         writeln!(out, "- **{}**: {}", unmeasured.what, unmeasured.means)?;

@@ -7,8 +7,9 @@ use std::path::Path;
 use counterfoil_init::volume::{self as word, Salt};
 
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::image::erofs::Members;
-use crate::image::verity;
+use crate::image::erofs::{self, Members};
+use crate::image::verity::{self, Geometry};
+use crate::input::bounded;
 use crate::input::report::Report;
 use crate::launch::record::{self as launch, Disclosure};
 use crate::manifest::Manifest;
@@ -64,14 +65,19 @@ pub fn write(
     Ok(records)
 }
 
-/// Reads a record that an input holds.
+/// Reads a record that an input or a release holds.
 ///
 /// # Errors
 /// [`Kind::Malformed`] when it is none of ours.
 pub fn read_record(json: &[u8], what: &str) -> Result<Record> {
     let record: Record = serde_json::from_slice(json)
         .context(Kind::Malformed, || format!("{what}: not a volume's record"))?;
-    let ours = record.version == volume::VERSION && record.verity.geometry().is_some();
+    let writers = [("erofs", erofs::EPOCH), ("verity", verity::EPOCH)];
+    let writers = writers.map(|(kind, epoch)| (kind.to_owned(), epoch.to_owned()));
+    let size = record.verity.geometry().map(Geometry::size);
+    let ours = record.version == volume::VERSION
+        && size == Some(record.size)
+        && record.writers == BTreeMap::from(writers);
     let same = record.to_json().is_ok_and(|text| text == json);
     if ours && same {
         return Ok(record);
@@ -79,6 +85,48 @@ pub fn read_record(json: &[u8], what: &str) -> Result<Record> {
     let message =
         format!("{what}: not a volume's record as `counterfoil volume build` writes them");
     Err(Error::new(Kind::Malformed, message))
+}
+
+/// Checks the volumes of the release at `root` as far as that takes no reading of their data: that each
+/// has a record, that the records are what the command line says, and the sizes of the data that are
+/// there.
+///
+/// # Errors
+/// [`Kind::Rejected`] naming the first that is not; [`Kind::CannotDecide`] when a record is missing.
+pub fn check(root: &Path, manifest: &Manifest, launch: &launch::Record) -> Result<()> {
+    let mut records = Records::new();
+    for name in manifest.volumes.keys() {
+        let path = root.join(layout::volume_record(name));
+        if !path.exists() {
+            let message = format!("`{}` is missing", path.display());
+            return Err(Error::new(Kind::CannotDecide, message)
+                .hint("build the release again, or fetch it again"));
+        }
+        let record = read_record(&bounded::whole(&path)?, &format!("`{}`", path.display()))?;
+        let image = root.join(layout::volume(name));
+        if let Ok(metadata) = std::fs::metadata(&image)
+            && metadata.len() != record.size
+        {
+            let message = format!(
+                "`{}` has {} bytes, its record says {}",
+                image.display(),
+                metadata.len(),
+                record.size
+            );
+            return Err(Error::new(Kind::Rejected, message));
+        }
+        records.insert(name.clone(), record);
+    }
+    let expected = cmdline(manifest, &records)?;
+    let same = launch.boot.as_ref().is_some_and(|boot| boot.cmdline == expected.as_str());
+    if same && launch.volumes == listed(&records) {
+        return Ok(());
+    }
+    let message = format!(
+        "the records below `{}` are not of the volumes that the command line binds",
+        root.join(layout::VOLUMES).display()
+    );
+    Err(Error::new(Kind::Rejected, message).hint("build the release again, or fetch it again"))
 }
 
 /// The manifest's command line with a word for each volume.

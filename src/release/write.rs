@@ -1,7 +1,8 @@
 //! Writing a release directory: whole, or not at all.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{BufReader, BufWriter, Write as _};
+use std::io::{BufReader, BufWriter, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use crate::digest::Object;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::image::cpio::{self, CpioError};
 use crate::input::report::Report;
-use crate::launch::Record;
+use crate::launch::{Record, SevFeatures};
+use crate::manifest::load::Loaded;
 use crate::manifest::{Lock, Manifest, directory_of, types};
 use crate::release::assemble::Assembled;
 use crate::release::inventory::Inventory;
@@ -94,6 +96,7 @@ pub fn check_target(target: &Path) -> Result<()> {
         let message = format!("`{}` is there and is not a directory", target.display());
         return Err(Error::new(Kind::Usage, message).hint(remedy));
     }
+    let volumes = volumes_of(target);
     let mut empty = true;
     for entry in
         walkdir::WalkDir::new(target).follow_root_links(true).min_depth(1).sort_by_file_name()
@@ -104,9 +107,7 @@ pub fn check_target(target: &Path) -> Result<()> {
         let path = entry.path().strip_prefix(target).unwrap_or(entry.path());
         let ours =
             |name: &&'static str| Path::new(name) == path || Path::new(name).starts_with(path);
-        let volume =
-            path.starts_with(layout::VOLUMES) || Path::new(layout::VOLUMES).starts_with(path);
-        if !volume && !layout::ALL.iter().chain(&layout::IF_ASKED).any(ours) {
+        if !layout::ALL.iter().chain(&layout::IF_ASKED).any(ours) && !volumes.contains(path) {
             let what = match target.join(layout::RECORD).is_file() {
                 true => "holds",
                 false => "is there and is not a release: it holds",
@@ -120,6 +121,21 @@ pub fn check_target(target: &Path) -> Result<()> {
     }
     let message = format!("`{}` is there and is not a release", target.display());
     Err(Error::new(Kind::Usage, message).hint(remedy))
+}
+
+/// What a build of the release at `target` puts below `image/volumes`, and no more: data that somebody
+/// has put beside a record are theirs.
+fn volumes_of(target: &Path) -> BTreeSet<PathBuf> {
+    let Ok(loaded) = Loaded::read(&target.join(layout::MANIFEST)) else { return BTreeSet::new() };
+    let mut paths = BTreeSet::new();
+    for (name, volume) in &loaded.manifest.volumes {
+        paths.insert(layout::VOLUMES.into());
+        paths.insert(layout::volume_record(name).into());
+        if volume.record.is_none() {
+            paths.insert(layout::volume(name).into());
+        }
+    }
+    paths
 }
 
 /// Removes what killed builds left beside the release. "Now" is the time of a directory made now.
@@ -174,13 +190,17 @@ impl Staged {
             File::open(self.root.join(layout::INITRD)).context(Kind::Environment, failed)?;
         let size = initrd.metadata().context(Kind::Environment, failed)?.len();
         let file = File::create(self.root.join(layout::IGVM)).context(Kind::Environment, failed)?;
-        let parts = measure::Parts { manifest, assembled, record };
-        let record = measure::igvm(
-            asked,
-            &parts,
-            (&mut BufReader::new(initrd), size),
-            BufWriter::new(file),
-        )?;
+        let parts = measure::IgvmParts {
+            firmware: &assembled.firmware,
+            kernel: &assembled.kernel,
+            record,
+            vcpus: asked.vcpus.value,
+            features: SevFeatures(asked.features.0),
+        };
+        let initrd = (&mut BufReader::new(initrd) as &mut dyn Read, size);
+        let record = measure::igvm(&parts, initrd, BufWriter::new(file)).map_err(|error| {
+            error.context(format!("firmware, input `{}`", manifest.firmware.from.value))
+        })?;
         record.to_json().context(Kind::Environment, failed)
     }
 }
