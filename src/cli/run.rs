@@ -53,7 +53,7 @@ pub(super) struct Run {
     /// Whether to run confidential or emulated; `auto` looks at what the machine can do.
     #[arg(long, value_enum, default_value_t = Machinery::Auto)]
     machine: Machinery,
-    /// Start from the release's IGVM file: nothing is handed over by the host.
+    /// Start from the release's IGVM file: no kernel, initrd or command line is handed over.
     #[arg(long, conflicts_with = "vcpus")]
     igvm: bool,
     /// Number of vCPUs; one that the launch record has a digest for unless said.

@@ -2,6 +2,9 @@
 //! own crate has to find in the file too.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use counterfoil::digest::{Sha256, Sha384};
 use counterfoil::image::igvm::{EPOCH, IgvmWriteError, Image as Parts, Written, write};
@@ -240,4 +243,108 @@ proptest! {
         let (file, written) = written(&firmware(), &kernel, &initrd, &cmdline, count).unwrap();
         holds(&file, &written, &kernel, &initrd, &cmdline);
     }
+}
+
+/// A release with an IGVM file, made by the program of files that are none of anybody's.
+fn release() -> tempfile::TempDir {
+    let place = tempfile::tempdir().unwrap();
+    let put = |name: &str, bytes: &[u8]| fs::write(place.path().join(name), bytes).unwrap();
+    let mut firmware = crate::record::image();
+    firmware.set(AREA, &words(&[0x81_0000, 0xc00]));
+    put("firmware.fd", &firmware.bytes());
+    // A setup header (Linux, Documentation/arch/x86/boot.rst): protocol 2.15, 64 bits, loaded high.
+    let mut kernel = vec![0; 4096];
+    kernel[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
+    kernel[0x202..0x208].copy_from_slice(b"HdrS\x0f\x02");
+    (kernel[0x211], kernel[0x236]) = (1, 1);
+    put("vmlinuz", &kernel);
+    let options = [
+        "AMD_MEM_ENCRYPT",
+        "EFI_STUB",
+        "BLK_DEV_INITRD",
+        "DEVTMPFS",
+        "TMPFS",
+        "SEV_GUEST",
+        "TSM_REPORTS",
+        "CONFIGFS_FS",
+        "X86_X2APIC",
+        "X86_PAT",
+    ];
+    put("config", options.map(|option| format!("CONFIG_{option}=y\n")).concat().as_bytes());
+    put("program", b"#!");
+    put(
+        "image.yaml",
+        b"version: 1\nname: image\ninputs:\n  firmware: {file: firmware.fd}\n  kernel: {file: vmlinuz}\n\
+          \x20 config: {file: config}\n  program: {file: program}\nfirmware: {from: firmware}\n\
+          kernel: {from: kernel, config: config}\ncmdline: console=ttyS0\nfiles:\n\
+          \x20 - {path: /bin/program, from: program, mode: \"0755\"}\ninit: {exec: [/bin/program]}\n\
+          launch: {profile: qemu, vcpus: [1], cpus: [EPYC-v4], igvm: {vcpus: 2}}\n",
+    );
+    let built = counterfoil(place.path(), &["build", "image.yaml", "--output", "release"]);
+    assert!(built.1.is_empty() && built.0 == 0, "{}", built.1);
+    place
+}
+
+/// The exit code, and what is wrong.
+fn counterfoil(place: &Path, arguments: &[&str]) -> (i32, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_counterfoil"));
+    command.args(arguments).current_dir(place).env("XDG_CACHE_HOME", place.join("cache"));
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let errors = said.lines().filter(|line| line.starts_with("error")).collect();
+    (output.status.code().unwrap(), errors)
+}
+
+/// An IGVM file and a record of it that agree with one another, and not with the release.
+#[test]
+fn a_release_is_held_against_its_igvm_file() {
+    let place = release();
+    let at = |name: &str| place.path().join("release").join(name);
+    let measured = || counterfoil(place.path(), &["measure", "release"]);
+    assert_eq!(measured(), (0, String::new()));
+    let (file, record) =
+        (fs::read(at("image/guest.igvm")).unwrap(), fs::read(at("igvm.json")).unwrap());
+    let own = IgvmRecord::from_json(&record).unwrap();
+    assert_eq!(Igvm::parse(file.clone()).unwrap().digest(PROFILE).unwrap(), own.digest);
+
+    // Another command line in the file, where the hash table in it says so, too.
+    let firmware = fs::read(at("image/firmware.fd")).unwrap();
+    let layout = Firmware::parse(&firmware).unwrap();
+    let (kernel, initrd) =
+        (fs::read(at("image/kernel")).unwrap(), fs::read(at("image/initrd")).unwrap());
+    let vmsas = vcpus(&layout, 2, SevFeatures(1)).unwrap();
+    for (cmdline, policy) in [("console=ttyS0 evil", 0x3_0000), ("console=ttyS0", 0xb_0000)] {
+        let parts = Parts {
+            firmware: &firmware,
+            kernel: &kernel,
+            initrd: initrd.len() as u64,
+            cmdline,
+            hashes: hashes(&kernel, &initrd, cmdline),
+            policy: Policy(policy),
+            vmsas: &vmsas,
+        };
+        let mut other = Vec::new();
+        let written = write(parts, &layout, &mut &initrd[..], &mut other).unwrap();
+        let forged = IgvmRecord {
+            policy: Policy(policy),
+            file: Blob { sha256: written.object.sha256, size: written.object.size },
+            digest_before_vcpus: written.digest_before_vcpus,
+            digest: written.digest,
+            ..own.clone()
+        };
+        fs::write(at("image/guest.igvm"), other).unwrap();
+        fs::write(at("igvm.json"), forged.to_json().unwrap()).unwrap();
+        let (code, error) = measured();
+        assert_eq!(code, 10, "{error}");
+        assert!(error.contains("is not of the firmware, kernel, initrd"), "{error}");
+    }
+    fs::write(at("igvm.json"), &record).unwrap();
+    let (code, error) = measured();
+    assert_eq!(code, 10, "{error}");
+    assert!(error.contains("guest.igvm") && error.contains("`igvm.json` says"), "{error}");
+    fs::write(at("image/guest.igvm"), &file).unwrap();
+    fs::remove_file(at("igvm.json")).unwrap();
+    let (code, error) = measured();
+    assert_eq!(code, 20, "{error}");
+    assert!(error.contains("igvm.json` is missing"), "{error}");
 }
