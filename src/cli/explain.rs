@@ -13,6 +13,7 @@ use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::bounded;
 use crate::input::report::Report as _;
 use crate::launch::explain::{self, Attested, Candidates, Cause, Change, Explanation};
+use crate::launch::igvm::IgvmRecord;
 use crate::launch::record::{Blob, Boot, FirmwareRecord, Inputs};
 use crate::launch::{Policy, Record};
 use crate::release::open::{Release, read_record};
@@ -73,6 +74,9 @@ struct Expected {
 impl Explain {
     pub(super) fn run(self, ui: &Ui) -> Result<()> {
         let attested = attested(&self.digest, ui)?;
+        if let Some(igvm) = self.igvm_of(attested.measurement)? {
+            return answer_igvm(ui, &igvm);
+        }
         let Expected { record, name, taken } = self.expected()?;
         let candidates = self.candidates(attested.signature, taken)?;
         let found = explain::explain(&record, attested.measurement, &candidates)
@@ -88,6 +92,15 @@ impl Explain {
         }
         let digest = attested.measurement;
         Err(Error::new(Kind::Rejected, format!("digest `{digest}` is not in {name}")))
+    }
+
+    /// The record of the release's IGVM file, if that is what attests this digest.
+    fn igvm_of(&self, digest: Sha384) -> Result<Option<IgvmRecord>> {
+        let igvm = match (&self.release, &self.record) {
+            (Some(root), None) => Release::open(root)?.igvm,
+            _ => None,
+        };
+        Ok(igvm.filter(|igvm| igvm.digest == digest))
     }
 
     fn expected(&self) -> Result<Expected> {
@@ -266,6 +279,20 @@ impl Verdict {
             "\nthis is a diagnosis, not a verification: do not accept the digest because of it\n";
         text
     }
+}
+
+/// There is nothing to search for.
+fn answer_igvm(ui: &Ui, igvm: &IgvmRecord) -> Result<()> {
+    let IgvmRecord { vcpus, sev_features, digest, .. } = igvm;
+    if ui.is_json() {
+        return ui.json(&json!({
+            "verdict": Verdict::Recorded.code(),
+            "digest": digest,
+            "igvm": { "vcpus": vcpus, "sev_features": sev_features },
+        }));
+    }
+    let found = ui.paint(Style::Green, "the digest is that of the release's IGVM file");
+    ui.answer(&format!("{found}: {vcpus} vCPUs, any CPU, SEV_FEATURES {sev_features}\n"))
 }
 
 fn explained(ui: &Ui, record: &Record, cause: &Cause) -> String {

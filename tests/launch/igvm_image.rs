@@ -307,6 +307,9 @@ fn a_release_is_held_against_its_igvm_file() {
     let own = IgvmRecord::from_json(&record).unwrap();
     assert_eq!(Igvm::parse(file.clone()).unwrap().digest(PROFILE).unwrap(), own.digest);
 
+    let explained = counterfoil(place.path(), &["explain", &own.digest.to_string(), "release"]);
+    assert_eq!(explained, (0, String::new()));
+
     // Another command line in the file, where the hash table in it says so, too.
     let firmware = fs::read(at("image/firmware.fd")).unwrap();
     let layout = Firmware::parse(&firmware).unwrap();
