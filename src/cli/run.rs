@@ -326,7 +326,7 @@ impl Run {
 /// overwrite what the launch put there, and refuse it.
 fn igvm_memory(igvm: &IgvmRecord) -> u32 {
     let initrd = igvm.boot.initrd.map_or(0, |initrd| initrd.size);
-    let bytes = START + igvm.file.size + 2 * initrd + (96 << 20);
+    let bytes = START + igvm.file.size + 2 * initrd + (128 << 20);
     u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX)
 }
 
