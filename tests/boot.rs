@@ -24,7 +24,7 @@ use counterfoil::release::layout;
 use counterfoil::release::open::Release;
 use counterfoil::vm::machine::{Direct, Image, Machine, Mode};
 use counterfoil::vm::{Outcome, Watch};
-use support::guest::{ANSWER, PROMPT, exchange, post};
+use support::guest::{ANSWER, PROMPT, booted, exchange, post};
 use support::real;
 
 /// No verdict on a slow machine before this is a failure.
@@ -47,12 +47,7 @@ impl Case {
         let port = free_port();
         let machine = Machine {
             mode: Mode::Emulated { hash_table: table.map(|(at, bytes)| (at, bytes.to_vec())) },
-            image: Image::Direct(Direct {
-                firmware: root.join(layout::FIRMWARE),
-                kernel: root.join(layout::KERNEL),
-                initrd: root.join(layout::INITRD),
-                cmdline: fs::read_to_string(root.join(layout::CMDLINE)).unwrap(),
-            }),
+            image: Image::Direct(booted(&root)),
             cpu: "EPYC-v4".to_owned(),
             vcpus: 1,
             memory: 512,

@@ -27,11 +27,11 @@ use counterfoil::release::open::Release;
 use counterfoil::release::{check, layout};
 use counterfoil::tree::archive::Archive;
 use counterfoil::tree::elf::Needs;
-use counterfoil::vm::machine::{Direct, Image, Machine, Mode};
+use counterfoil::vm::machine::{Image, Machine, Mode};
 use counterfoil::vm::{Outcome, Qemu, Watch};
 use support::compiled;
 use support::elsewhere::Elsewhere;
-use support::guest::{ANSWER, PROMPT, post};
+use support::guest::{ANSWER, PROMPT, booted, post};
 use support::real;
 
 /// What came of a machine.
@@ -81,12 +81,7 @@ fn start(release: &Path, attack: &Attack) -> (Watch, tempfile::TempDir, u16) {
         mode: Mode::Emulated {
             hash_table: (attack.table)(bytes.to_vec()).map(|table| (at, table)),
         },
-        image: Image::Direct(Direct {
-            firmware: release.join(layout::FIRMWARE),
-            kernel: release.join(layout::KERNEL),
-            initrd: release.join(layout::INITRD),
-            cmdline: fs::read_to_string(release.join(layout::CMDLINE)).unwrap(),
-        }),
+        image: Image::Direct(booted(release)),
         cpu: "EPYC-v4".to_owned(),
         vcpus: 1,
         memory: attack.memory,

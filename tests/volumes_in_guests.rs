@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use counterfoil::release::layout;
 use counterfoil::release::open::Release;
-use counterfoil::vm::machine::{Direct, Image};
+use counterfoil::vm::machine::Image;
 use counterfoil::vm::{Machine, Mode, Outcome, Watch};
-use support::guest::{ANSWER, PROMPT, post};
+use support::guest::{ANSWER, PROMPT, booted, post};
 use support::real;
 
 /// No verdict on a slow machine before this is a failure.
@@ -58,12 +58,7 @@ impl Guest {
         let (at, table) = record.hash_table().unwrap().unwrap();
         let machine = Machine {
             mode: Mode::Emulated { hash_table: Some((at, table.to_vec())) },
-            image: Image::Direct(Direct {
-                firmware: root.join(layout::FIRMWARE),
-                kernel: root.join(layout::KERNEL),
-                initrd: root.join(layout::INITRD),
-                cmdline: record.boot.unwrap().cmdline,
-            }),
+            image: Image::Direct(booted(&root)),
             cpu: "EPYC-v4".to_owned(),
             vcpus: 1,
             memory: 512,

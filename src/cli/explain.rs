@@ -74,10 +74,15 @@ struct Expected {
 impl Explain {
     pub(super) fn run(self, ui: &Ui) -> Result<()> {
         let attested = attested(&self.digest, ui)?;
-        if let Some(igvm) = self.igvm_of(attested.measurement)? {
-            return answer_igvm(ui, &igvm);
+        let release = match (&self.release, &self.record) {
+            (Some(root), None) => Some(Release::open(root)?),
+            _ => None,
+        };
+        let igvm = release.as_ref().and_then(|release| release.igvm.as_ref());
+        if let Some(igvm) = igvm.filter(|igvm| igvm.digest == attested.measurement) {
+            return answer_igvm(ui, igvm);
         }
-        let Expected { record, name, taken } = self.expected()?;
+        let Expected { record, name, taken } = self.expected(release)?;
         let candidates = self.candidates(attested.signature, taken)?;
         let found = explain::explain(&record, attested.measurement, &candidates)
             .context(Kind::Malformed, || name.to_owned())?;
@@ -94,19 +99,10 @@ impl Explain {
         Err(Error::new(Kind::Rejected, format!("digest `{digest}` is not in {name}")))
     }
 
-    /// The record of the release's IGVM file, if that is what attests this digest.
-    fn igvm_of(&self, digest: Sha384) -> Result<Option<IgvmRecord>> {
-        let igvm = match (&self.release, &self.record) {
-            (Some(root), None) => Release::open(root)?.igvm,
-            _ => None,
-        };
-        Ok(igvm.filter(|igvm| igvm.digest == digest))
-    }
-
-    fn expected(&self) -> Result<Expected> {
-        let record = match (&self.release, &self.record) {
+    fn expected(&self, release: Option<Release>) -> Result<Expected> {
+        let record = match (release, &self.record) {
             (_, Some(path)) => read_record(path)?,
-            (Some(root), None) => Release::open(root)?.record,
+            (Some(release), None) => release.record,
             (None, None) => {
                 let (record, name) = (self.supposed()?, "what these files give");
                 return Ok(Expected { record, name, taken: 1 });

@@ -79,8 +79,7 @@ fn read_record(path: &Path) -> Result<Option<Record>> {
         );
         return Err(Error::new(Kind::CannotDecide, message));
     }
-    let geometry = record.verity.geometry();
-    if geometry.is_none_or(|geometry| geometry.size() != record.size) {
+    if !record.fits_together() {
         let message = format!("{}: size, blocks and parameters do not fit together", malformed());
         return Err(Error::new(Kind::Malformed, message));
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::digest::Object;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::image::igvm::{IgvmWriteError, Image};
-use crate::image::{self, cpio, erofs, verity};
+use crate::image::{self, cpio};
 use crate::launch::direct_boot::NamedBlobs as Found;
 use crate::launch::findings::{self, Rule};
 use crate::launch::igvm::IgvmRecord;
@@ -18,6 +18,7 @@ use crate::manifest::types::{Launch, Manifest, NamedBlobs};
 use crate::release::assemble::Assembled;
 use crate::release::layout;
 use crate::release::volumes::{self, Records};
+use crate::volume;
 
 /// The set of launches that the manifest at `path` asks for.
 ///
@@ -68,7 +69,7 @@ pub fn record(
     let mut writers = BTreeMap::from([epoch(cpio::EPOCH)]);
     // A record that was read has these and no others.
     if !volumes.is_empty() {
-        writers.extend([epoch(erofs::EPOCH), epoch(verity::EPOCH)]);
+        writers.extend(volume::writers());
     }
     let inputs = Inputs {
         profile,

@@ -70,20 +70,20 @@ impl Release {
             }
             self.check(layout::CMDLINE, Blob::of(boot.cmdline.as_bytes()))?;
         }
-        self.check_firmware()?;
+        let image = self.check_firmware()?;
         let manifest = self.manifest()?;
         volumes::check(&self.root, &manifest, record)?;
-        self.check_igvm(manifest.launch.igvm.is_some())
+        self.check_igvm(manifest.launch.igvm.is_some(), &image)
     }
 
-    /// The record must have of the firmware what is in it.
-    fn check_firmware(&self) -> Result<()> {
+    /// The record must have of the firmware what is in it; what comes back is its image.
+    fn check_firmware(&self) -> Result<Vec<u8>> {
         let path = self.path(layout::FIRMWARE);
         let image = bounded::whole(&path)?;
         let found = FirmwareRecord::of(&image)
             .context(Kind::Malformed, || format!("`{}`", path.display()))?;
         if found == self.record.firmware {
-            return Ok(());
+            return Ok(image);
         }
         let message = format!(
             "the launch record says of `{}` what is not so: its digest, its sections or what its modules do",
@@ -93,7 +93,7 @@ impl Release {
     }
 
     /// Writes the IGVM file again, to nowhere, from the artifacts that were checked, and compares.
-    fn check_igvm(&self, asked: bool) -> Result<()> {
+    fn check_igvm(&self, asked: bool, firmware: &[u8]) -> Result<()> {
         let path = self.path(layout::IGVM_RECORD);
         let igvm = match (&self.igvm, asked) {
             (Some(igvm), true) => igvm,
@@ -119,7 +119,7 @@ impl Release {
         let initrd = File::open(self.path(layout::INITRD)).context(Kind::Environment, failed)?;
         let size = initrd.metadata().context(Kind::Environment, failed)?.len();
         let parts = measure::IgvmParts {
-            firmware: &bounded::whole(&self.path(layout::FIRMWARE))?,
+            firmware,
             kernel: &bounded::whole(&self.path(layout::KERNEL))?,
             record: &self.record,
             vcpus: igvm.vcpus,

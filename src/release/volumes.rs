@@ -7,8 +7,8 @@ use std::path::Path;
 use counterfoil_init::volume::{self as word, Salt};
 
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::image::erofs::{self, Members};
-use crate::image::verity::{self, Geometry};
+use crate::image::erofs::Members;
+use crate::image::verity;
 use crate::input::bounded;
 use crate::input::report::Report;
 use crate::launch::record::{self as launch, Disclosure};
@@ -72,12 +72,9 @@ pub fn write(
 pub fn read_record(json: &[u8], what: &str) -> Result<Record> {
     let record: Record = serde_json::from_slice(json)
         .context(Kind::Malformed, || format!("{what}: not a volume's record"))?;
-    let writers = [("erofs", erofs::EPOCH), ("verity", verity::EPOCH)];
-    let writers = writers.map(|(kind, epoch)| (kind.to_owned(), epoch.to_owned()));
-    let size = record.verity.geometry().map(Geometry::size);
     let ours = record.version == volume::VERSION
-        && size == Some(record.size)
-        && record.writers == BTreeMap::from(writers);
+        && record.fits_together()
+        && record.writers == volume::writers();
     let same = record.to_json().is_ok_and(|text| text == json);
     if ours && same {
         return Ok(record);

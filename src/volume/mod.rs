@@ -15,7 +15,7 @@ mod write;
 
 pub use build::{Order, build, check_target};
 pub use locate::{Lies, locate};
-pub use record::{Counts, Record, VERSION, Verity, record_path};
+pub use record::{Counts, Record, VERSION, Verity, record_path, writers};
 pub use verify::{Difference, verify};
 pub use write::Written;
 

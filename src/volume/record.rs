@@ -73,15 +73,19 @@ impl Record {
     /// The record of a volume.
     pub fn new(members: &Members, salt: &Salt, written: &Written) -> Self {
         let Written { geometry, root, uuid } = *written;
-        let writers = [("erofs", erofs::EPOCH), ("verity", verity::EPOCH)];
         Self {
             version: VERSION,
-            writers: writers.map(|(kind, epoch)| (kind.to_owned(), epoch.to_owned())).into(),
+            writers: writers(),
             size: geometry.size(),
             uuid,
             contents: Counts::of(members),
             verity: Verity::new(geometry, salt.clone(), root),
         }
+    }
+
+    /// Whether size, blocks and parameters are those of one volume.
+    pub fn fits_together(&self) -> bool {
+        self.verity.geometry().is_some_and(|geometry| geometry.size() == self.size)
     }
 
     /// The record as it stands in its file.
@@ -93,6 +97,12 @@ impl Record {
         json.push(b'\n');
         Ok(json)
     }
+}
+
+/// The rules by which volumes are written, as records have them.
+pub fn writers() -> BTreeMap<String, String> {
+    let writers = [("erofs", erofs::EPOCH), ("verity", verity::EPOCH)];
+    writers.map(|(kind, epoch)| (kind.to_owned(), epoch.to_owned())).into()
 }
 
 impl Counts {

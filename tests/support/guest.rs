@@ -39,6 +39,16 @@ pub fn exchange(port: u16, request: &str) -> Option<String> {
     (!answer.is_empty()).then_some(answer)
 }
 
+/// What the machine of a release boots.
+pub fn booted(release: &Path) -> Direct {
+    Direct {
+        firmware: release.join(layout::FIRMWARE),
+        kernel: release.join(layout::KERNEL),
+        initrd: release.join(layout::INITRD),
+        cmdline: fs::read_to_string(release.join(layout::CMDLINE)).unwrap(),
+    }
+}
+
 /// What the machine of `release` says until it ends, with the initrd at `initrd` and the hash table
 /// that its launch would measure.
 pub fn run_to_the_end(release: &Path, initrd: &Path) -> (Outcome, String) {
@@ -50,12 +60,7 @@ pub fn run_to_the_end(release: &Path, initrd: &Path) -> (Outcome, String) {
     let (at, _) = Release::open(release).unwrap().record.hash_table().unwrap().unwrap();
     let machine = Machine {
         mode: Mode::Emulated { hash_table: Some((at, boot.hashes().unwrap().bytes().to_vec())) },
-        image: Image::Direct(Direct {
-            firmware: release.join(layout::FIRMWARE),
-            kernel: release.join(layout::KERNEL),
-            initrd: initrd.to_owned(),
-            cmdline: boot.cmdline,
-        }),
+        image: Image::Direct(Direct { initrd: initrd.to_owned(), ..booted(release) }),
         cpu: "EPYC-v4".to_owned(),
         vcpus: 1,
         memory: 512,
