@@ -9,6 +9,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+/// Two tests that install into one directory break each other's installation.
+static INSTALLING: Mutex<()> = Mutex::new(());
 
 /// sev-snp-measure 0.0.13: the one that `COUNTERFOIL_TEST_SEV_SNP_MEASURE` names, or one installed
 /// once below the target directory. Where there is no Python or no package index the test is
@@ -17,6 +21,7 @@ pub fn sev_snp_measure() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("COUNTERFOIL_TEST_SEV_SNP_MEASURE") {
         return Some(named.into());
     }
+    let _one_at_a_time = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("real/sev-snp-measure-0.0.13");
     let tool = root.join("bin/sev-snp-measure");
     if tool.exists() {
