@@ -127,7 +127,7 @@ fn the_firmware_is_the_one_that_the_driver_asks_for() {
 #[ignore = "compiles for fourteen minutes; see the top of this file"]
 fn without_a_gpu_the_driver_says_so_and_the_guest_stops() {
     let release = real::release("gpu");
-    let (outcome, console) = run_to_the_end(&release, &release.join(layout::INITRD));
+    let (outcome, console) = run_to_the_end(&release, &release.join(layout::INITRD), Vec::new());
     assert_eq!(outcome, Outcome::Reset, "{console}");
     for words in [
         "NVRM: No NVIDIA GPU found.",

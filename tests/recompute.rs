@@ -20,7 +20,9 @@ use counterfoil::launch::features::Policy;
 use counterfoil::launch::firmware::{HashTableArea, Section, SectionKind};
 use counterfoil::launch::guid::Guid;
 use counterfoil::launch::profile::PROFILES;
-use counterfoil::launch::record::{Address, Blob, Boot, FirmwareRecord, Inputs, RecordError};
+use counterfoil::launch::record::{
+    Address, Blob, Boot, Disclosure, FirmwareRecord, Inputs, RecordError, Volume,
+};
 use counterfoil::launch::{Cpu, Profile, Record, Set, SevFeatures, Signature};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
@@ -360,7 +362,7 @@ fn has_python() -> bool {
 fn record(random: &mut StdRng, profile: &'static Profile) -> Record {
     let firmware = firmware(random);
     let bindable = firmware.hash_table.is_some();
-    let boot = (bindable && random.gen_bool(0.8)).then(|| Boot {
+    let mut boot = (bindable && random.gen_bool(0.8)).then(|| Boot {
         kernel: Blob { sha256: Sha256(random.r#gen()), size: 1 },
         initrd: random.gen_bool(0.7).then(|| Blob { sha256: Sha256(random.r#gen()), size: 1 }),
         cmdline: (0..random.gen_range(0..40))
@@ -369,6 +371,15 @@ fn record(random: &mut StdRng, profile: &'static Profile) -> Record {
             })
             .collect(),
     });
+    let mut volumes = Vec::new();
+    if let Some(boot) = boot.as_mut().filter(|_| random.gen_bool(0.5)) {
+        let (root, disclosure) = (Sha256(random.r#gen()), Disclosure::Committed);
+        boot.cmdline += &format!(" a={root} counterfoil.volume.b=unverified");
+        volumes.extend([
+            Volume { name: "a".to_owned(), root_hash: Some(root), disclosure },
+            Volume { name: "b".to_owned(), root_hash: None, disclosure: Disclosure::None },
+        ]);
+    }
     let most = if firmware.reset_eip.is_some() { 9 } else { 1 };
     let mut vcpus: Vec<u32> = (1..=most).collect();
     vcpus.shuffle(random);
@@ -385,7 +396,7 @@ fn record(random: &mut StdRng, profile: &'static Profile) -> Record {
         policy: Policy(random.r#gen()),
         firmware,
         boot,
-        volumes: Vec::new(),
+        volumes,
         set: Set::new(vcpus, cpus, features).unwrap(),
         writers: BTreeMap::new(),
     };

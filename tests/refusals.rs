@@ -272,6 +272,48 @@ mod manifest {
     }
 
     #[test]
+    fn what_is_said_of_a_volume_and_is_not_so() {
+        let volumes = |text: &str, words: &[&str]| {
+            with(
+                "init:\n",
+                &format!("volumes:\n  model: {{mount: /m, {text}}}\ninit:\n"),
+                30,
+                words,
+            );
+        };
+        let files = "files: [{path: /a, text: a}]";
+        for more in [files, "record: program", "on-corruption: restart"] {
+            volumes(&format!("disclosure: none, {more}"), &["nothing is known", "leave out"]);
+        }
+        volumes(
+            &format!("disclosure: committed, {files}"),
+            &["tells their digests", "volume build --committed", "`record`"],
+        );
+        for disclosure in ["public", "committed"] {
+            volumes(&format!("disclosure: {disclosure}"), &["either `files`", "disclosure: none"]);
+        }
+        volumes(&format!("disclosure: secret, {files}"), &["unknown variant `secret`"]);
+    }
+
+    #[test]
+    fn scratch_disks() {
+        let disks = |text: &str, words: &[&str]| {
+            with("init:\n", &format!("{text}init:\n"), 30, words);
+        };
+        let volume = "volumes:\n  work: {mount: /m, disclosure: none}\n";
+        disks("scratch:\n  work: {mount: /tmp/work}\n", &["scratch disk `work`", "PID 1 mounts"]);
+        disks(
+            &format!("{volume}scratch:\n  work: {{mount: /s}}\n"),
+            &["`work` is a volume and a scratch disk"],
+        );
+        disks(
+            &format!("{volume}scratch:\n  other: {{mount: /m/n}}\n"),
+            &["scratch disk `other`", "hide one another"],
+        );
+        disks("scratch:\n  work: {mount: /s, size: 3}\n", &["unknown field `size`"]);
+    }
+
+    #[test]
     fn a_command_line_that_is_not_the_kernels() {
         let word = "counterfoil.volume.model=1,00,-,panic";
         with("console=ttyS0", word, 30, &[word, "binds a volume", "`volumes`"]);

@@ -7,6 +7,9 @@
 //! or `disk` for 32 bytes that follow the tree. The last word is what the kernel does when a block is not what
 //! the tree says. The command line is measured, and so are all of these.
 //!
+//! `counterfoil.volume.NAME=unverified` is a volume that nothing is known of: the disk is mounted as it
+//! is, and the host can have anything on it.
+//!
 //! A salt on the disk binds no less: whoever changes it, or anything else, must find other data with
 //! the same root hash. What it is for is to keep the root hash from telling which data it is of.
 
@@ -14,6 +17,12 @@ use core::fmt;
 
 /// What a volume's word begins with, before its name.
 pub const PREFIX: &str = "counterfoil.volume.";
+
+/// What stands in the place of the parameters where a volume is not verified.
+pub const UNVERIFIED: &str = "unverified";
+
+/// What stands in the place of a salt that is on the disk.
+pub const ON_DISK: &str = "disk";
 
 /// The size of a block, of data or of the tree.
 pub const BLOCK: u64 = 4096;
@@ -32,6 +41,15 @@ const MAX_SALT: usize = 128;
 /// serial number of a virtio disk holds (VIRTIO 1.2, section 5.2.6, VIRTIO_BLK_T_GET_ID).
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct VolumeName<'a>(&'a str);
+
+/// What the command line says of a volume.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Binding<'a> {
+    /// Which bytes it has.
+    Verified(Volume<'a>),
+    /// Nothing: they are the host's to choose.
+    Unverified,
+}
 
 /// A volume as the command line binds it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -98,22 +116,25 @@ impl<'a> VolumeName<'a> {
     }
 }
 
-impl<'a> Volume<'a> {
-    /// The volume of this name on a command line.
+impl<'a> Binding<'a> {
+    /// What a command line says of the volume of this name.
     ///
     /// # Errors
-    /// If there is no word for it, or several, or it is not of the form above.
+    /// If there is no word for it, or several, or it is not of a form above.
     pub fn find(cmdline: &'a str, name: VolumeName<'a>) -> Result<Self, VolumeError> {
         let mut words = cmdline.split_ascii_whitespace().filter_map(|word| {
             word.strip_prefix(PREFIX)?.strip_prefix(name.as_str())?.strip_prefix('=')
         });
         let word = words.next().ok_or(VolumeError::Missing)?;
-        match words.next() {
-            Some(_) => Err(VolumeError::Twice),
-            None => Self::parse(name, word),
+        match (words.next(), word) {
+            (Some(_), _) => Err(VolumeError::Twice),
+            (None, UNVERIFIED) => Ok(Self::Unverified),
+            (None, _) => Volume::parse(name, word).map(Self::Verified),
         }
     }
+}
 
+impl<'a> Volume<'a> {
     fn parse(name: VolumeName<'a>, word: &'a str) -> Result<Self, VolumeError> {
         let mut parts = word.split(',');
         let mut part = || parts.next().ok_or(VolumeError::Form);
@@ -129,7 +150,7 @@ impl<'a> Volume<'a> {
             return Err(VolumeError::Root);
         }
         let salt = match salt {
-            "disk" => Salt::OnDisk,
+            ON_DISK => Salt::OnDisk,
             "-" => Salt::Said(salt),
             "" => return Err(VolumeError::Salt),
             _ if salt.len() <= MAX_SALT && salt.len() % 2 == 0 && hex(salt) => Salt::Said(salt),
@@ -172,7 +193,7 @@ impl fmt::Display for Volume<'_> {
         let Self { name, data_blocks, root, salt, on_corruption } = self;
         let salt = match salt {
             Salt::Said(salt) => salt,
-            Salt::OnDisk => "disk",
+            Salt::OnDisk => ON_DISK,
         };
         write!(f, "{PREFIX}{name}={data_blocks},{root},{salt},{on_corruption}")
     }
@@ -223,9 +244,26 @@ mod tests {
         VolumeName::new(text).unwrap()
     }
 
-    fn find(word: &str) -> Result<Volume<'static>, VolumeError> {
+    fn binding(word: &str) -> Result<Binding<'static>, VolumeError> {
         let cmdline = format!("initrd=initrd console=ttyS0 {word} panic=-1").leak();
-        Volume::find(cmdline, name("model"))
+        Binding::find(cmdline, name("model"))
+    }
+
+    fn find(word: &str) -> Result<Volume<'static>, VolumeError> {
+        binding(word).map(|binding| match binding {
+            Binding::Verified(volume) => volume,
+            Binding::Unverified => panic!("{word} is not verified"),
+        })
+    }
+
+    #[test]
+    fn what_is_not_verified_says_so() {
+        let word = "counterfoil.volume.model=unverified";
+        assert_eq!(binding(word), Ok(Binding::Unverified));
+        let both = format!("{word} counterfoil.volume.model=1,{ROOT},-,panic");
+        assert_eq!(binding(&both), Err(VolumeError::Twice));
+        assert_eq!(binding(&format!("{word},panic")), Err(VolumeError::Form));
+        assert_eq!(binding("counterfoil.volume.model=unverified="), Err(VolumeError::Form));
     }
 
     #[test]

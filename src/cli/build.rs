@@ -94,6 +94,7 @@ impl Build {
                 "digests": record.digests,
                 "named-blobs": record.firmware.direct_boot.as_ref().map(|found| &found.named_blobs),
                 "findings": measuring::findings(&record).iter().map(|rule| rule.code).collect::<Vec<_>>(),
+                "unverified-volumes": measuring::unverified(&record),
                 "igvm": igvm,
                 "checked": checked,
             }));
@@ -112,6 +113,9 @@ impl Build {
 
 /// Says what nobody may overlook.
 fn warn(ui: &Ui, record: &Record) {
+    if let Some(unverified) = measuring::unverified_volumes(record) {
+        ui.warn(&ui.paint_err(Style::Red, &unverified));
+    }
     if let Some(further) = measuring::further(measuring::findings(record).into_iter()) {
         ui.warn(&format!("{further}; THREAT-MODEL.md of the release, too"));
     }

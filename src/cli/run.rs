@@ -1,5 +1,6 @@
 //! `run`: boot a release in QEMU.
 
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,11 +21,14 @@ use crate::launch::measured_image::START;
 use crate::manifest::Manifest;
 use crate::manifest::load::LEAST_MEMORY;
 use crate::names::{NameError, VolumeName};
-use crate::release::layout;
 use crate::release::open::Release;
-use crate::vm::machine::{Direct, Image, Machine, MemoryEncryption, Mode};
+use crate::release::{layout, measure as measuring};
+use crate::vm::machine::{Direct, Disk, Image, Machine, MemoryEncryption, Mode};
 use crate::vm::qemu::{Qemu, QemuError};
 use crate::vm::{Outcome, Watch, private};
+
+/// Bytes of a scratch disk that nobody named.
+const SCRATCH: u64 = 1 << 30;
 
 /// Memory in MiB when neither the command line nor the manifest says it.
 const MEMORY: u32 = 1024;
@@ -69,7 +73,8 @@ pub(super) struct Run {
     /// again. Instead of those in the manifest.
     #[arg(short, long, value_name = "PORT", value_parser = port)]
     port: Vec<(u16, u16)>,
-    /// The disk of a volume whose data are not in the release; may be given again.
+    /// The disk of a volume whose data are not in the release, or of a scratch disk, which loses what is
+    /// on it (1 GiB of a temporary file unless said); may be given again.
     #[arg(long, value_name = "NAME=FILE", value_parser = disk)]
     volume: Vec<(VolumeName, PathBuf)>,
     /// Stop after so many seconds.
@@ -99,7 +104,11 @@ impl Run {
     pub(super) fn run(self, ui: &Ui, settings: &Settings) -> Result<()> {
         let release = Release::open(&self.release)?;
         release.check_artifacts()?;
-        let machine = self.machine(&release)?;
+        for warning in measuring::warnings(&release.record) {
+            ui.warn(&warning);
+        }
+        let mut machine = self.machine(&release)?;
+        let scratch: Vec<_> = release.manifest()?.scratch.into_keys().collect();
         let qemu = self.qemu(ui, settings)?;
         if self.igvm && !qemu.takes_igvm() {
             let message = "this QEMU does not start from IGVM files";
@@ -109,12 +118,13 @@ impl Run {
             ));
         }
         if self.print {
-            return self.print(ui, &machine, qemu);
+            return self.print(ui, &mut machine, &scratch, qemu);
         }
         let directory = tempfile::Builder::new()
             .prefix("counterfoil-")
             .tempdir()
             .context(Kind::Environment, || "failed making the machine's directory".to_owned())?;
+        Self::add_scratch(&mut machine, &scratch, directory.path())?;
         match &machine.mode {
             Mode::Snp { .. } => ui.note("an SEV-SNP guest, measured by the processor"),
             Mode::Emulated { .. } if self.igvm => ui.note(
@@ -214,11 +224,11 @@ impl Run {
         })
     }
 
-    /// A disk for each volume of the manifest.
-    fn disks(&self, release: &Release, manifest: &Manifest) -> Result<Vec<(String, PathBuf)>> {
-        if let Some((name, _)) =
-            self.volume.iter().find(|(name, _)| !manifest.volumes.contains_key(name))
-        {
+    /// A disk for each volume of the manifest, and for each scratch disk that was named.
+    fn disks(&self, release: &Release, manifest: &Manifest) -> Result<Vec<Disk>> {
+        let Manifest { volumes, scratch, .. } = manifest;
+        let known = |name: &VolumeName| volumes.contains_key(name) || scratch.contains_key(name);
+        if let Some((name, _)) = self.volume.iter().find(|(name, _)| !known(name)) {
             let message = format!("the release has no volume `{name}`");
             return Err(Error::new(Kind::Usage, message));
         }
@@ -226,27 +236,51 @@ impl Run {
         if let Some((name, _)) = self.volume.iter().find(|(name, _)| named(name).count() > 1) {
             return Err(Error::new(Kind::Usage, format!("`--volume {name}` is given twice")));
         }
-        let disk = |name: &VolumeName| {
-            let given = self.volume.iter().find(|(volume, _)| volume == name);
-            let path =
-                given.map_or_else(|| release.path(&layout::volume(name)), |(_, path)| path.clone());
-            match path.canonicalize() {
-                Ok(path) if path.is_file() || is_block_device(&path) => {
-                    Ok((name.to_string(), path))
-                }
-                Ok(path) => {
-                    let message = format!("`{}` is no file and no disk", path.display());
-                    Err(Error::new(Kind::Usage, message))
-                }
-                Err(error) => {
-                    let message =
-                        format!("the data of volume `{name}` are not at `{}`", path.display());
-                    Err(Error::caused(Kind::CannotDecide, message, error)
-                        .hint(format!("say where they are with `--volume {name}=FILE`")))
-                }
+        let given = |name: &VolumeName| {
+            let volume = self.volume.iter().find(|(volume, _)| volume == name);
+            volume.map(|(_, path)| path.clone())
+        };
+        let disk = |name: &VolumeName, path: PathBuf, writable| match path.canonicalize() {
+            Ok(file) if file.is_file() || is_block_device(&file) => {
+                Ok(Disk { serial: name.to_string(), file, writable })
+            }
+            Ok(path) => {
+                let message = format!("`{}` is no file and no disk", path.display());
+                Err(Error::new(Kind::Usage, message))
+            }
+            Err(error) => {
+                let message =
+                    format!("the data of volume `{name}` are not at `{}`", path.display());
+                Err(Error::caused(Kind::CannotDecide, message, error)
+                    .hint(format!("say where they are with `--volume {name}=FILE`")))
             }
         };
-        manifest.volumes.keys().map(disk).collect()
+        let mut disks = Vec::new();
+        for name in volumes.keys() {
+            let path = given(name).unwrap_or_else(|| release.path(&layout::volume(name)));
+            disks.push(disk(name, path, false)?);
+        }
+        for name in scratch.keys() {
+            if let Some(path) = given(name) {
+                disks.push(disk(name, path, true)?);
+            }
+        }
+        Ok(disks)
+    }
+
+    /// Scratch disks that were not named: files full of holes in the machine's own directory, gone with it.
+    fn add_scratch(machine: &mut Machine, names: &[VolumeName], directory: &Path) -> Result<()> {
+        for name in names {
+            if machine.disks.iter().any(|disk| disk.serial == name.as_str()) {
+                continue;
+            }
+            let file = directory.join(format!("{name}.scratch"));
+            File::create(&file)
+                .and_then(|new| new.set_len(SCRATCH))
+                .context(Kind::Environment, || format!("failed making `{}`", file.display()))?;
+            machine.disks.push(Disk { serial: name.to_string(), file, writable: true });
+        }
+        Ok(())
     }
 
     fn qemu(&self, ui: &Ui, settings: &Settings) -> Result<Qemu> {
@@ -271,7 +305,13 @@ impl Run {
         Ok(Qemu::in_root(&root))
     }
 
-    fn print(&self, ui: &Ui, machine: &Machine, qemu: Qemu) -> Result<()> {
+    fn print(
+        &self,
+        ui: &Ui,
+        machine: &mut Machine,
+        scratch: &[VolumeName],
+        qemu: Qemu,
+    ) -> Result<()> {
         // Beside the release, never in it.
         let failed = || format!("failed finding `{}`", self.release.display());
         let mut directory =
@@ -281,6 +321,7 @@ impl Run {
         std::fs::create_dir_all(&directory)
             .and_then(|()| machine.prepare(&directory))
             .context(Kind::Environment, || format!("failed writing `{}`", directory.display()))?;
+        Self::add_scratch(machine, scratch, &directory)?;
         let words = qemu.command.into_iter().chain(machine.arguments(&directory));
         let words: Vec<String> = words.map(|word| quoted(&word.to_string_lossy())).collect();
         ui.answer(&words.join(" "))

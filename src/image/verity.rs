@@ -15,7 +15,7 @@ use sha2::Digest as _;
 
 pub use assembly::{Assembly, Placed, Unfinished};
 pub use geometry::{Geometry, Level};
-pub use salt::{ParseSaltError, Salt};
+pub use salt::{ParseSaltError, Salt, SecretSalt};
 
 use crate::digest::Sha256;
 

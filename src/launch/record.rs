@@ -7,6 +7,7 @@ mod json;
 
 use std::collections::BTreeMap;
 
+use counterfoil_init::volume::{PREFIX, UNVERIFIED};
 use serde::{Deserialize, Serialize};
 
 pub use error::RecordError;
@@ -114,14 +115,15 @@ pub struct Blob {
     pub size: u64,
 }
 
-/// A read-only volume, bound by its root hash.
+/// A read-only volume: bound by its root hash on the command line, or said there to be bound by nothing.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Volume {
     /// The name that the guest mounts it by.
     pub name: String,
-    /// The dm-verity root hash.
-    pub root_hash: Sha256,
+    /// The dm-verity root hash; none exactly where nothing binds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root_hash: Option<Sha256>,
     /// How much of it is shown.
     pub disclosure: Disclosure,
 }
@@ -130,11 +132,12 @@ pub struct Volume {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Disclosure {
-    /// Anyone can have it and rebuild it.
+    /// Whoever has the contents can make it again, and so check that it is of them.
     Public,
-    /// Its files are listed by digest.
+    /// The root hash is salted with a secret: it binds the contents, and whoever does not know the salt
+    /// cannot tell by it which they are.
     Committed,
-    /// Only the root hash is known.
+    /// Nothing is known of its bytes: the host chooses them, and can change them at any time.
     None,
 }
 
@@ -321,9 +324,14 @@ impl Record {
         let cmdline = self.boot.as_ref().map_or("", |boot| &boot.cmdline);
         // A whole word: the guest would not take the hash out of a longer one.
         let words: Vec<&str> = cmdline.split(|it: char| !it.is_alphanumeric()).collect();
-        let unbound = |volume: &&Volume| !words.contains(&volume.root_hash.to_string().as_str());
-        if let Some(volume) = self.volumes.iter().find(unbound) {
-            return Err(RecordError::Unbound { name: volume.name.clone() });
+        for Volume { name, root_hash, disclosure } in &self.volumes {
+            let said = match root_hash {
+                Some(root) => words.contains(&root.to_string().as_str()),
+                None => cmdline.split(' ').any(|word| word == unverified(name)),
+            };
+            if !said || root_hash.is_none() != (*disclosure == Disclosure::None) {
+                return Err(RecordError::Unbound { name: name.clone() });
+            }
         }
         // By name: how a sentence is worded may change, and records outlive the wording.
         let listed = |what: &str| self.unmeasured.iter().any(|item| item.what == what);
@@ -333,6 +341,11 @@ impl Record {
             None => Ok(()),
         }
     }
+}
+
+/// How the command line says that nothing binds a volume.
+fn unverified(name: &str) -> String {
+    format!("{PREFIX}{name}={UNVERIFIED}")
 }
 
 impl FirmwareRecord {

@@ -2,10 +2,13 @@
 //! reader sees the limits of the promise beside the promise.
 
 use super::direct_boot::{DirectBoot, NamedBlobs};
-use super::record::{Unmeasured, Volume};
+use super::record::{Disclosure, Unmeasured, Volume};
 
 /// The name under which the list says what becomes of named blobs.
 pub(super) const BLOBS: &str = "fw-cfg-blobs";
+
+/// The name under which the list says that nothing binds a volume.
+const VOLUMES: &str = "unverified-volumes";
 
 /// The list for a launch; `direct_boot` is what is known of the firmware.
 pub(super) fn list(
@@ -29,6 +32,14 @@ pub(super) fn list(
         ));
     }
     list.extend(ALWAYS);
+    if volumes.iter().any(|volume| volume.disclosure == Disclosure::None) {
+        list.push((
+            VOLUMES,
+            "THE HOST CHOOSES WHAT IS ON SOME VOLUMES: the command line says `unverified` of them; \
+             what is read from them can be anything, can change at any time, and is parsed by the \
+             guest's kernel",
+        ));
+    }
     list.push(match volumes.is_empty() {
         true => ("disks", "the host attaches any disks, with any contents, and can change them"),
         false => (

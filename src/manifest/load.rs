@@ -14,7 +14,7 @@ use crate::manifest::recipe::{no_recipe_of, recipe_of_inputs, with_recipe};
 use crate::manifest::types::{
     Build, FileRule, Firmware, Init, Kernel, Launch, Manifest, NamedBlobs, Run, Source, VERSION,
 };
-use crate::manifest::volume::{self, Volume};
+use crate::manifest::volume::{self, Scratch, Volume};
 use crate::manifest::yaml::{At, Document, Position};
 use crate::names::{Cmdline, GuestPath, Line, ModuleRequest, Name, VolumeName};
 use crate::room;
@@ -57,6 +57,8 @@ struct Written {
     files: Vec<At<FileRule>>,
     #[serde(default)]
     volumes: BTreeMap<VolumeName, Volume>,
+    #[serde(default)]
+    scratch: BTreeMap<VolumeName, Scratch>,
     init: At<Init>,
     launch: Launch,
     #[serde(default = "no_run")]
@@ -141,7 +143,7 @@ fn check(document: Document<'_>, written: Written, directory: &Path) -> Result<M
             used.insert(references.resolve(from)?);
         }
     }
-    volume::check(document, &written.volumes, &MOUNTED)?;
+    volume::check(document, &written.volumes, &written.scratch, &MOUNTED)?;
     for volume in written.volumes.values() {
         volume.files.iter().try_for_each(|rule| check_rule(document, rule))?;
         for from in volume.inputs() {
@@ -166,6 +168,7 @@ fn check(document: Document<'_>, written: Written, directory: &Path) -> Result<M
         cmdline: written.cmdline.value,
         files: written.files.into_iter().map(|rule| rule.value).collect(),
         volumes: written.volumes,
+        scratch: written.scratch,
         init: written.init.value,
         launch: written.launch,
         run: written.run.value,

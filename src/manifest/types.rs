@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::digest::Sha256;
-use crate::manifest::volume::Volume;
+use crate::manifest::volume::{Scratch, Volume};
 use crate::manifest::yaml::{At, emit};
 use crate::names::{
     Cmdline, GuestPath, Hex64, Line, Mode, ModuleRequest, Name, Owner, PackageName, ProjectName,
@@ -37,6 +37,9 @@ pub struct Manifest {
     /// Read-only disks whose root hashes stand on the command line.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub volumes: BTreeMap<VolumeName, Volume>,
+    /// Encrypted disks, empty at every start.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scratch: BTreeMap<VolumeName, Scratch>,
     /// What PID 1 does.
     pub init: Init,
     /// What the launch measurement is computed for.

@@ -13,6 +13,7 @@ use crate::kernel::{is_config, is_image};
 use crate::manifest::types::{FileRule, Manifest};
 use crate::manifest::volume::Volume;
 use crate::names::{GuestPath, Name, Owner, VolumeName};
+use crate::release::disks;
 use crate::release::plan;
 use crate::release::volumes::{self, Contents};
 use crate::tree::archive::decompress;
@@ -73,7 +74,9 @@ pub fn assemble(manifest: &Manifest, opener: &Opener<'_>, order: Order) -> Resul
     let firmware = inputs.get(&manifest.firmware.from.value)?;
     let firmware = read(&firmware.file(manifest.firmware.path.as_ref())?, "the firmware")?;
     let kernel = Kernel::find(manifest, &inputs)?;
-    let modules = modules::closure(&manifest.kernel.modules, &kernel).map_err(|error| {
+    let mut requests = manifest.kernel.modules.clone();
+    requests.extend(disks::modules(manifest, &kernel.config)?);
+    let modules = modules::closure(&requests, &kernel).map_err(|error| {
         let kind = match &error {
             ModuleError::Malformed { .. } | ModuleError::Circle(_) => Kind::Malformed,
             ModuleError::Missing(_) | ModuleError::Dependency { .. } => Kind::CannotDecide,
@@ -81,7 +84,6 @@ pub fn assemble(manifest: &Manifest, opener: &Opener<'_>, order: Order) -> Resul
         Error::new(kind, format!("input `{}`: {error}", manifest.kernel.from.value))
     })?;
 
-    check_opens_volumes(manifest, &kernel.config, &modules)?;
     let mut tree = Tree::default();
     let mut nodes = Vec::new();
     for (path, mode) in MOUNT_POINTS {
@@ -91,12 +93,12 @@ pub fn assemble(manifest: &Manifest, opener: &Opener<'_>, order: Order) -> Resul
     for rule in &manifest.files {
         nodes.extend(rule_nodes(rule, &inputs)?);
     }
-    for volume in manifest.volumes.values() {
-        nodes.push((volume.mount.value.clone(), made(Entry::Directory, 0o755)));
+    for (_, mount) in disks::mounts(manifest) {
+        nodes.push((mount.clone(), made(Entry::Directory, 0o755)));
     }
     place(&mut tree, nodes, order, "the guest's files collide")?;
     check_program(manifest, &tree)?;
-    check_mounts(manifest, &tree)?;
+    disks::check_mounts(manifest, &tree)?;
     let mut volumes = BTreeMap::new();
     for (name, volume) in &manifest.volumes {
         volumes.insert(name.clone(), contents(name, volume, &inputs, order)?);
@@ -122,10 +124,15 @@ fn place(
 
 /// What a volume holds, or its record.
 fn contents(name: &VolumeName, volume: &Volume, inputs: &Inputs, order: Order) -> Result<Contents> {
+    if volume.is_unverified() {
+        return Ok(Contents::Unverified);
+    }
     if let Some(from) = &volume.record {
         let what = format!("volume `{name}`, input `{}`", from.value);
         let json = read(&inputs.get(&from.value)?.file(None)?, &what)?;
-        return Ok(Contents::Record(volumes::read_record(&json, &what)?));
+        let record = volumes::read_record(&json, &what)?;
+        volumes::check_disclosure(name, volume, &record)?;
+        return Ok(Contents::Record(record));
     }
     let mut nodes = Vec::new();
     for rule in &volume.files {
@@ -378,52 +385,6 @@ fn judge(header: &BzImage, text: &str, name: &Name) -> Result<Config> {
     Err(Error::new(Kind::Rejected, message)
         .hint("take a kernel from 6.12 on: Debian's 6.1 is built without the attestation driver")
         .hint("`counterfoil inspect KERNEL` prints what any kernel has and lacks"))
-}
-
-/// What is below a volume's mount would not be seen.
-fn check_mounts(manifest: &Manifest, tree: &Tree) -> Result<()> {
-    for (name, volume) in &manifest.volumes {
-        let mount = &volume.mount.value;
-        let below = |path: &GuestPath| {
-            path.as_str().strip_prefix(mount.as_str()).is_some_and(|rest| rest.starts_with('/'))
-        };
-        if let Some((path, _)) = tree.iter().find(|(path, _)| below(path)) {
-            let message =
-                format!("volume `{name}` is mounted on `{mount}`, and would hide `{path}`");
-            return Err(Error::new(Kind::Malformed, message)
-                .hint("mount it on a directory of its own, such as `/models`"));
-        }
-    }
-    Ok(())
-}
-
-/// What PID 1 needs of the kernel to open a volume, and the module that has it where it is one.
-const OPENS_VOLUMES: [(&str, &str); 4] = [
-    ("BLK_DEV_DM", "dm_mod"),
-    ("DM_VERITY", "dm_verity"),
-    ("EROFS_FS", "erofs"),
-    ("VIRTIO_BLK", "virtio_blk"),
-];
-
-/// A guest that cannot open its volumes would find out at boot.
-fn check_opens_volumes(manifest: &Manifest, config: &Config, modules: &[Module]) -> Result<()> {
-    let lacks = |(option, module): &&(&str, &str)| match config.setting(option) {
-        Setting::BuiltIn => false,
-        Setting::Module => modules.iter().all(|loaded| loaded.name != *module),
-        Setting::Off => true,
-    };
-    match OPENS_VOLUMES.iter().find(lacks) {
-        Some((option, module)) if !manifest.volumes.is_empty() => {
-            let input = &manifest.kernel.from.value;
-            let message = format!(
-                "input `{input}`: the manifest has volumes, and the guest could not open them: its kernel \
-                 lacks CONFIG_{option}"
-            );
-            Err(Error::new(Kind::Malformed, message)
-                .hint(format!("add `{module}` to `kernel.modules`, or take another kernel")))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// A workload that is not in the guest would fail at boot; here it can be said better.

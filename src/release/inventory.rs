@@ -23,6 +23,19 @@ pub struct Inventory {
     /// The paths of the volumes that were made with it, in their order.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub volumes: BTreeMap<VolumeName, Vec<Item>>,
+    /// The volumes whose paths are not here, and why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unlisted: BTreeMap<VolumeName, Unlisted>,
+}
+
+/// Why a volume's paths are not in an inventory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unlisted {
+    /// It was made before, and its root hash binds them; `volume inspect` lists them to whoever has it.
+    MadeBefore,
+    /// Nothing binds it: the host chooses what is on it.
+    Unverified,
 }
 
 /// One path.
@@ -55,11 +68,19 @@ pub struct Item {
 impl Inventory {
     /// The inventory of an initrd made from `tree`, and of the volumes beside it.
     pub fn of(tree: &Tree, volumes: &BTreeMap<VolumeName, Contents>) -> Self {
-        let volumes = volumes.iter().filter_map(|(name, contents)| match contents {
-            Contents::Tree(tree) => Some((name.clone(), items(tree))),
-            Contents::Record(_) => None,
-        });
-        Self { version: VERSION, initrd: items(tree), volumes: volumes.collect() }
+        let (mut listed, mut unlisted) = (BTreeMap::new(), BTreeMap::new());
+        for (name, contents) in volumes {
+            let why = match contents {
+                Contents::Tree(tree) => {
+                    listed.insert(name.clone(), items(tree));
+                    continue;
+                }
+                Contents::Record(_) => Unlisted::MadeBefore,
+                Contents::Unverified => Unlisted::Unverified,
+            };
+            unlisted.insert(name.clone(), why);
+        }
+        Self { version: VERSION, initrd: items(tree), volumes: listed, unlisted }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::launch::direct_boot::NamedBlobs as Found;
 use crate::launch::findings::{self, Rule};
 use crate::launch::igvm::IgvmRecord;
 use crate::launch::igvm::record::{PROFILE, VERSION, vcpus};
-use crate::launch::record::{Blob, Boot, FirmwareRecord, Inputs, RecordError};
+use crate::launch::record::{Blob, Boot, Disclosure, FirmwareRecord, Inputs, RecordError};
 use crate::launch::{Cpu, Firmware, Policy, Profile, Record, Set, SevFeatures};
 use crate::manifest::types::{Launch, Manifest, NamedBlobs};
 use crate::release::assemble::Assembled;
@@ -76,7 +76,7 @@ pub fn record(
         policy: Policy(manifest.launch.policy.0),
         firmware,
         boot: Some(boot),
-        volumes: volumes::listed(volumes),
+        volumes: volumes::listed(manifest, volumes),
         set,
         writers,
     };
@@ -176,7 +176,24 @@ pub fn warnings(record: &Record) -> Vec<String> {
     }
     let named = runs_named_blobs(&record.firmware).then(named_blobs);
     let more = further(findings(record).into_iter());
-    named.into_iter().chain(more).collect()
+    named.into_iter().chain(more).chain(unverified_volumes(record)).collect()
+}
+
+/// The volumes that nothing binds.
+pub fn unverified(record: &Record) -> Vec<&str> {
+    let unbound = record.volumes.iter().filter(|volume| volume.disclosure == Disclosure::None);
+    unbound.map(|volume| volume.name.as_str()).collect()
+}
+
+/// The warning of volumes that nothing binds, if there are any.
+pub fn unverified_volumes(record: &Record) -> Option<String> {
+    let names = unverified(record);
+    (!names.is_empty()).then(|| {
+        format!(
+            "NOTHING CHECKS these volumes: {}; the host chooses what is on them, under the right digest",
+            names.join(", ")
+        )
+    })
 }
 
 /// The warning of firmware that runs named blobs.

@@ -13,6 +13,7 @@
 
 pub mod assemble;
 pub mod check;
+pub mod disks;
 pub mod inventory;
 pub mod measure;
 pub mod open;

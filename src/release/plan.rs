@@ -47,6 +47,14 @@ pub fn write<'a>(manifest: &'a Manifest, modules: &'a [GuestPath], latch: bool) 
         directives
             .push(Directive::Volume { name, path: path("volumes", volume.mount.value.as_str())? });
     }
+    for (name, scratch) in &manifest.scratch {
+        let name = VolumeName::new(name.as_str())
+            .map_err(|error| Error::new(Kind::Malformed, format!("scratch `{name}`: {error}")))?;
+        directives.push(Directive::Scratch {
+            name,
+            path: path("scratch", scratch.mount.value.as_str())?,
+        });
+    }
     if init.network == Network::Dhcp {
         directives.push(Directive::NetworkDhcp);
     }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::kernel::exposure::{Exposure, To};
 use crate::launch::direct_boot::NamedBlobs;
+use crate::launch::record::{Disclosure, Volume};
 use crate::launch::{Record, findings};
 use crate::manifest::types::{Network, OnExit, Output};
 use crate::manifest::{Lock, Manifest};
@@ -52,12 +53,21 @@ fn body(
         }
         writeln!(out, "- Command line, with its closing NUL: `{}`", boot.cmdline)?;
     }
-    for volume in &record.volumes {
+    for Volume { name, root_hash, disclosure } in &record.volumes {
+        let Some(root_hash) = root_hash else { continue };
         writeln!(
             out,
-            "- Volume `{}`: every byte of it, by its root hash `{}` on the command line; the guest \
-             stops at the first block that is another",
-            volume.name, volume.root_hash
+            "- Volume `{name}`: every byte of it, by its root hash `{root_hash}` on the command line; \
+             the guest stops at the first block that is another.{}",
+            match disclosure {
+                Disclosure::Committed =>
+                    " Which bytes they are is not told: the root hash is salted with a secret, so \
+                     that a copy or a guess cannot be checked against it. That they have not changed \
+                     between two launches with this digest is certain; what they are is known to \
+                     whoever made the volume, whoever runs the machine, and whomever those tell the \
+                     salt",
+                _ => "",
+            }
         )?;
     }
     writeln!(
@@ -119,6 +129,7 @@ fn body(
         }
     )?;
     offered(out, exposures, manifest.init.user)?;
+    disks(out, manifest)?;
     writeln!(
         out,
         "## What is not protected\n\n\
@@ -136,17 +147,50 @@ fn body(
     )
 }
 
-/// What of the firmware keeps a right digest from proving that the measured kernel runs.
+/// What the guest keeps on disks of its own.
+fn disks(out: &mut String, manifest: &Manifest) -> std::fmt::Result {
+    if manifest.scratch.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "## What the guest writes down\n")?;
+    for (name, scratch) in &manifest.scratch {
+        writeln!(
+            out,
+            "- Scratch disk `{name}` at `{}`: encrypted with AES-256-XTS under a key that PID 1 draws at \
+             every start and tells nobody, empty at every start. The host sees which blocks are \
+             written, and when. It can spoil them or bring old ones back, which is not noticed: \
+             what is read from there is secret, and not to be relied on",
+            scratch.mount.value
+        )?;
+    }
+    writeln!(out)
+}
+
+/// What of firmware and volumes keeps a right digest from proving that the measured kernel runs.
 fn warning(out: &mut String, record: &Record) -> std::fmt::Result {
     let named = record.firmware.direct_boot.as_ref().map(|found| &found.named_blobs);
     let further = measure::findings(record);
-    if !named.is_some_and(NamedBlobs::is_hole) && further.is_empty() {
+    let open_firmware = named.is_some_and(NamedBlobs::is_hole) || !further.is_empty();
+    let unverified = measure::unverified(record);
+    if !open_firmware && unverified.is_empty() {
         return Ok(());
+    }
+    writeln!(out, "## WARNING: this image does not keep its promise against the host\n")?;
+    for name in unverified {
+        writeln!(
+            out,
+            "- **unverified-volumes**: nothing checks the volume `{name}`. A right digest says nothing of \
+             what is on it: the host can put anything there, another model too, and change it while the \
+             guest runs. What closes it: a volume with a root hash, `disclosure: public` or \
+             `committed`."
+        )?;
+    }
+    if !open_firmware {
+        return writeln!(out);
     }
     writeln!(
         out,
-        "## WARNING: this image does not keep its promise against the host\n\n\
-         Until its firmware is replaced, a right digest does **not** prove that the measured kernel \
+        "Until its firmware is replaced, a right digest does **not** prove that the measured kernel \
          runs. By the codes of `launch.json` (`unmeasured`) and `counterfoil inspect`:\n"
     )?;
     if let Some(NamedBlobs::Run { read_by, started_by }) = named {

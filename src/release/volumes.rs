@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use counterfoil_init::volume::{self as word, Salt};
+use counterfoil_init::volume::{self as word, Binding, Salt};
 
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::image::erofs::Members;
@@ -17,7 +17,7 @@ use crate::manifest::volume::{OnCorruption, Volume};
 use crate::names::{Cmdline, VolumeName};
 use crate::release::layout;
 use crate::tree::Tree;
-use crate::volume::{self, Order, Record};
+use crate::volume::{self, Order, Record, RecordedSalt, Salting};
 
 /// A volume as far as it is known before it is written.
 #[derive(Debug)]
@@ -26,9 +26,11 @@ pub enum Contents {
     Tree(Tree),
     /// The record of one that was made before.
     Record(Record),
+    /// Nothing: the host chooses.
+    Unverified,
 }
 
-/// The records of the volumes of a release.
+/// The records of the volumes of a release, but for those that nothing binds.
 pub type Records = BTreeMap<VolumeName, Record>;
 
 /// Writes the volumes below `root`, with their records.
@@ -47,7 +49,8 @@ pub fn write(
         let record = match contents {
             Contents::Tree(tree) => {
                 let members = Members::of_tree(tree).context(Kind::Malformed, named)?;
-                let order = Order { salt: verity::Salt::default(), jobs: volume::cores() };
+                let salting = Salting::Public(verity::Salt::default());
+                let order = Order { salting, jobs: volume::cores() };
                 volume::build(&members, &order, &target, report)
                     .map_err(|error| error.context(named()))?
             }
@@ -59,6 +62,7 @@ pub fn write(
                     .context(Kind::Environment, named)?;
                 record.clone()
             }
+            Contents::Unverified => continue,
         };
         records.insert(name.clone(), record);
     }
@@ -92,7 +96,10 @@ pub fn read_record(json: &[u8], what: &str) -> Result<Record> {
 /// [`Kind::Rejected`] naming the first that is not; [`Kind::CannotDecide`] when a record is missing.
 pub fn check(root: &Path, manifest: &Manifest, launch: &launch::Record) -> Result<()> {
     let mut records = Records::new();
-    for name in manifest.volumes.keys() {
+    for (name, volume) in &manifest.volumes {
+        if volume.is_unverified() {
+            continue;
+        }
         let path = root.join(layout::volume_record(name));
         if !path.exists() {
             let message = format!("`{}` is missing", path.display());
@@ -116,7 +123,7 @@ pub fn check(root: &Path, manifest: &Manifest, launch: &launch::Record) -> Resul
     }
     let expected = cmdline(manifest, &records)?;
     let same = launch.boot.as_ref().is_some_and(|boot| boot.cmdline == expected.as_str());
-    if same && launch.volumes == listed(&records) {
+    if same && launch.volumes == listed(manifest, &records) {
         return Ok(());
     }
     let message = format!(
@@ -133,9 +140,8 @@ pub fn check(root: &Path, manifest: &Manifest, launch: &launch::Record) -> Resul
 pub fn cmdline(manifest: &Manifest, records: &Records) -> Result<Cmdline> {
     let mut line = manifest.cmdline.to_string();
     for (name, volume) in &manifest.volumes {
-        let record = records.get(name).ok_or_else(|| missing(name))?;
         line.push(' ');
-        line.push_str(&word_of(name, volume, record)?);
+        line.push_str(&word_of(name, volume, records)?);
     }
     line.trim_start()
         .parse()
@@ -143,26 +149,63 @@ pub fn cmdline(manifest: &Manifest, records: &Records) -> Result<Cmdline> {
 }
 
 /// The volumes as a launch record lists them.
-pub fn listed(records: &Records) -> Vec<launch::Volume> {
-    let volume = |(name, record): (&VolumeName, &Record)| launch::Volume {
-        name: name.to_string(),
-        root_hash: record.verity.root_hash,
-        disclosure: Disclosure::Public,
+pub fn listed(manifest: &Manifest, records: &Records) -> Vec<launch::Volume> {
+    let volume = |name: &VolumeName| {
+        let record = records.get(name);
+        launch::Volume {
+            name: name.to_string(),
+            root_hash: record.map(|record| record.verity.root_hash),
+            disclosure: record.map_or(Disclosure::None, disclosure),
+        }
     };
-    records.iter().map(volume).collect()
+    manifest.volumes.keys().map(volume).collect()
+}
+
+/// What a record tells.
+fn disclosure(record: &Record) -> Disclosure {
+    match record.verity.salt {
+        RecordedSalt::Told(_) => Disclosure::Public,
+        RecordedSalt::OnDisk => Disclosure::Committed,
+    }
+}
+
+/// Holds what the manifest says of a volume against what its record tells.
+///
+/// # Errors
+/// [`Kind::Malformed`] when it tells more, or less.
+pub fn check_disclosure(name: &VolumeName, volume: &Volume, record: &Record) -> Result<()> {
+    let (said, hint) = match (volume.disclosure, disclosure(record)) {
+        (Some(Disclosure::Committed), Disclosure::Public) => {
+            ("committed", "it tells its salt; make the volume with `--committed`")
+        }
+        (Some(Disclosure::Public), Disclosure::Committed) => {
+            ("public", "it keeps its salt; make the volume without `--committed`")
+        }
+        _ => return Ok(()),
+    };
+    let message = format!("volume `{name}` is said to be {said}, and by its record it is not");
+    Err(Error::new(Kind::Malformed, message).hint(hint))
 }
 
 /// What the guest is told of a volume, in the words by which PID 1 reads it.
-fn word_of(name: &VolumeName, volume: &Volume, record: &Record) -> Result<String> {
+fn word_of(name: &VolumeName, volume: &Volume, records: &Records) -> Result<String> {
+    if volume.is_unverified() {
+        return Ok(format!("{}{name}={}", word::PREFIX, word::UNVERIFIED));
+    }
+    let record = records.get(name).ok_or_else(|| missing(name))?;
     let wrong = |error: word::VolumeError| {
         Error::new(Kind::Malformed, format!("volume `{name}` cannot be bound: {error}"))
     };
     let (root, salt) = (record.verity.root_hash.to_string(), record.verity.salt.to_string());
+    let salt = match record.verity.salt {
+        RecordedSalt::Told(_) => Salt::Said(&salt),
+        RecordedSalt::OnDisk => Salt::OnDisk,
+    };
     let volume = word::Volume {
         name: word::VolumeName::new(name.as_str()).map_err(wrong)?,
         data_blocks: record.verity.data_blocks,
         root: &root,
-        salt: Salt::Said(&salt),
+        salt,
         on_corruption: match volume.on_corruption {
             OnCorruption::Panic => word::OnCorruption::Panic,
             OnCorruption::Restart => word::OnCorruption::Restart,
@@ -170,7 +213,7 @@ fn word_of(name: &VolumeName, volume: &Volume, record: &Record) -> Result<String
     };
     let text = volume.to_string();
     // As PID 1 will.
-    match word::Volume::find(&text, volume.name).map_err(wrong)? == volume {
+    match Binding::find(&text, volume.name).map_err(wrong)? == Binding::Verified(volume) {
         true => Ok(text),
         false => Err(wrong(word::VolumeError::Form)),
     }

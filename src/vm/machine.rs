@@ -81,8 +81,19 @@ pub struct Machine {
     pub memory: u32,
     /// TCP ports: of this machine's 127.0.0.1, and of the guest.
     pub ports: Vec<(u16, u16)>,
-    /// Disks that the guest only reads: the serial number of each, and its file.
-    pub disks: Vec<(String, PathBuf)>,
+    /// Its disks.
+    pub disks: Vec<Disk>,
+}
+
+/// A disk of a machine.
+#[derive(Clone, Debug)]
+pub struct Disk {
+    /// Its serial number, by which the guest finds it.
+    pub serial: String,
+    /// The file or device that it is.
+    pub file: PathBuf,
+    /// Whether the guest may write to it.
+    pub writable: bool,
 }
 
 impl Machine {
@@ -140,8 +151,9 @@ impl Machine {
                 arguments.pair("-object", option("igvm-cfg,id=igvm0,file=", file, ""));
             }
         }
-        for (index, (serial, file)) in self.disks.iter().enumerate() {
-            let drive = format!("if=none,id=disk{index},format=raw,readonly=on,file=");
+        for (index, Disk { serial, file, writable }) in self.disks.iter().enumerate() {
+            let readonly = if *writable { "off" } else { "on" };
+            let drive = format!("if=none,id=disk{index},format=raw,readonly={readonly},file=");
             arguments.pair("-drive", option(&drive, file, ""));
             let device = format!("virtio-blk-pci,drive=disk{index},serial={serial}");
             arguments.pair("-device", device);

@@ -10,16 +10,35 @@ use super::record::{Record, record_path};
 use super::write::write;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::image::erofs::{Layout, Members};
-use crate::image::verity::Salt;
+use crate::image::verity::{Salt, SecretSalt};
 use crate::input::report::Report;
 
 /// How a volume is to be written.
 #[derive(Clone, Debug)]
 pub struct Order {
     /// What the tree's digests begin with.
-    pub salt: Salt,
+    pub salting: Salting,
     /// How many threads read, hash and write.
     pub jobs: usize,
+}
+
+/// Who is to know a volume's salt.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Salting {
+    /// Everyone: whoever has the contents can make the volume and compare.
+    Public(Salt),
+    /// Whoever has the volume: its root hash binds the contents and tells nobody else which they are.
+    Committed(SecretSalt),
+}
+
+impl Salting {
+    /// The salt that is hashed.
+    pub fn salt(&self) -> Salt {
+        match self {
+            Self::Public(salt) => salt.clone(),
+            Self::Committed(salt) => salt.reveal(),
+        }
+    }
 }
 
 /// Writes the volume `target` and its record beside it, the record last.
@@ -36,8 +55,8 @@ pub fn build(
     check_target(target)?;
     let named = || format!("the volume `{}`", target.display());
     let layout = Layout::of(members).context(Kind::Malformed, named)?;
-    let (volume, written) = write(&layout, &order.salt, target, order.jobs, report)?;
-    let record = Record::new(members, &order.salt, &written);
+    let (volume, written) = write(&layout, &order.salting, target, order.jobs, report)?;
+    let record = Record::new(members, &order.salting, &written);
     let json = record.to_json().context(Kind::Environment, named)?;
     let beside = record_path(target);
     let text = Output::text(&beside, &json)?;

@@ -1,5 +1,7 @@
 //! Volumes: an EROFS file system and, right behind it in the same file, its dm-verity tree.
 //!
+//! Where the salt is not to be known, it stands in one more block behind the tree, and the record says so.
+//!
 //! A model is read once, hashed on all cores while it is copied, and never held in memory: a file of
 //! any size takes the same few megabytes. What a guest needs to open the volume is its root hash, the
 //! number of its blocks and the salt; they stand in the volume's record, beside it.
@@ -13,9 +15,9 @@ mod unit;
 mod verify;
 mod write;
 
-pub use build::{Order, build, check_target};
+pub use build::{Order, Salting, build, check_target};
 pub use locate::{Lies, locate};
-pub use record::{Counts, Record, VERSION, Verity, record_path, writers};
+pub use record::{Counts, Record, RecordedSalt, VERSION, Verity, record_path, writers};
 pub use verify::{Difference, verify};
 pub use write::Written;
 

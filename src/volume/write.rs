@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
+use super::build::Salting;
 use super::output::{self, Output};
+use super::record::salt_block;
 use super::unit::Unit;
 use crate::digest::Sha256;
 use crate::error::{Error, Kind, Result};
 use crate::image::erofs::{FillError, Layout, Uuid};
-use crate::image::verity::{self, Assembly, Block, Geometry, Hasher, PER_BLOCK, Placed, Salt};
+use crate::image::verity::{self, Assembly, Block, Geometry, Hasher, PER_BLOCK, Placed};
 use crate::input::report::Report;
 
 /// What a volume came out as.
@@ -31,16 +33,21 @@ pub struct Written {
 /// When contents cannot be read or change, or the disk does not take them.
 pub(super) fn write(
     layout: &Layout<'_>,
-    salt: &Salt,
+    salting: &Salting,
     target: &Path,
     jobs: usize,
     report: &dyn Report,
 ) -> Result<(Output, Written)> {
     let geometry = Geometry::new(layout.blocks().into())
         .ok_or_else(|| Error::new(Kind::Malformed, "a volume of no block"))?;
-    let output = Output::new(target, geometry.size())?;
-    let hasher = Hasher::new(salt);
-    let failed = |error| output::failed(target, geometry.size(), error);
+    let salt = match salting {
+        Salting::Public(_) => None,
+        Salting::Committed(salt) => Some(Placed { at: geometry.blocks(), block: salt_block(salt) }),
+    };
+    let size = geometry.size() + salt.as_ref().map_or(0, |_| verity::BLOCK_SIZE as u64);
+    let output = Output::new(target, size)?;
+    let hasher = Hasher::new(&salting.salt());
+    let failed = |error| output::failed(target, size, error);
     let mut assembly = Assembly::new(geometry, hasher.clone());
     let mut first = None;
     let mut failure: Option<(u64, Failure)> = None;
@@ -102,12 +109,12 @@ pub(super) fn write(
     };
     let uuid = Uuid::of_contents(seal(Uuid::NIL)?.1);
     let (superblock, root, placed) = seal(uuid)?;
-    place(&output, placed)
+    place(&output, placed.into_iter().chain(salt))
         .and_then(|()| output.write(0, &[*superblock]).map_err(Failure::Write))
         .map_err(|failure| match failure {
-        Failure::Write(error) => failed(error),
-        Failure::Read(_) => unfinished(),
-    })?;
+            Failure::Write(error) => failed(error),
+            Failure::Read(_) => unfinished(),
+        })?;
     Ok((output, Written { geometry, root, uuid }))
 }
 
@@ -187,7 +194,7 @@ fn bits(first: u64, count: u64) -> u128 {
     ones.checked_shl(u32::try_from(first).unwrap_or(u32::MAX)).unwrap_or(0)
 }
 
-fn place(output: &Output, placed: Vec<Placed>) -> Result<(), Failure> {
+fn place(output: &Output, placed: impl IntoIterator<Item = Placed>) -> Result<(), Failure> {
     placed
         .into_iter()
         .try_for_each(|Placed { at, block }| output.write(at, &[*block]))

@@ -47,7 +47,7 @@ fn inputs(image: &[u8]) -> Inputs {
         }),
         volumes: vec![Volume {
             name: "model".to_owned(),
-            root_hash: Sha256::of("root"),
+            root_hash: Some(Sha256::of("root")),
             disclosure: Disclosure::Committed,
         }],
         set: Set::new(vec![4, 1, 2], cpus, vec![SevFeatures(1)]).unwrap(),
@@ -197,7 +197,7 @@ fn what_does_not_hold_is_not_read() {
 #[test]
 fn claims() {
     let mut unbound = inputs(&image().bytes());
-    unbound.volumes[0].root_hash = Sha256::of("another root");
+    unbound.volumes[0].root_hash = Some(Sha256::of("another root"));
     let error = Record::new(unbound).unwrap_err();
     assert!(matches!(error, RecordError::Unbound { .. }), "{error}");
     // The hash inside a longer word is not the hash: no guest takes it out of there.
@@ -220,6 +220,38 @@ fn claims() {
             Err(error) => {
                 assert!(matches!(error, RecordError::Unbound { .. }), "{error}");
                 assert!(!binds, "{cmdline}");
+            }
+        }
+    }
+    // What nothing binds is said to be so, in the record and on the command line alike.
+    let said = "counterfoil.volume.model=unverified";
+    let (root, none) = (Some(Sha256::of("root")), Disclosure::None);
+    for (cmdline, root_hash, disclosure, holds) in [
+        (said, None, none, true),
+        (CMDLINE, None, none, false),
+        ("counterfoil.volume.model=unverified,", None, none, false),
+        ("counterfoil.volume.models=unverified", None, none, false),
+        (said, None, Disclosure::Public, false),
+        (CMDLINE, root, none, false),
+        (said, root, Disclosure::Committed, false),
+    ] {
+        let mut inputs = inputs(&image().bytes());
+        inputs.boot.as_mut().unwrap().cmdline = cmdline.to_owned();
+        (inputs.volumes[0].root_hash, inputs.volumes[0].disclosure) = (root_hash, disclosure);
+        match Record::new(inputs) {
+            Ok(record) => {
+                assert!(holds, "{cmdline}");
+                let json = record.to_json().unwrap();
+                assert_eq!(Record::from_json(&json).unwrap(), record);
+                let text = String::from_utf8(json).unwrap();
+                assert!(text.contains("\"what\": \"unverified-volumes\""), "{text}");
+                let hidden = text.replace("\"unverified-volumes\"", "\"verified\"");
+                let error = Record::from_json(hidden.as_bytes()).unwrap_err();
+                assert!(matches!(error, RecordError::Unlisted { .. }), "{error}");
+            }
+            Err(error) => {
+                assert!(matches!(error, RecordError::Unbound { .. }), "{error}");
+                assert!(!holds, "{cmdline}");
             }
         }
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use counterfoil::launch::record::{Blob, Boot};
 use counterfoil::release::layout;
 use counterfoil::release::open::Release;
-use counterfoil::vm::machine::{Direct, Image};
+use counterfoil::vm::machine::{Direct, Disk, Image};
 use counterfoil::vm::{Machine, Mode, Outcome, Watch};
 
 use super::real;
@@ -51,7 +51,7 @@ pub fn booted(release: &Path) -> Direct {
 
 /// What the machine of `release` says until it ends, with the initrd at `initrd` and the hash table
 /// that its launch would measure.
-pub fn run_to_the_end(release: &Path, initrd: &Path) -> (Outcome, String) {
+pub fn run_to_the_end(release: &Path, initrd: &Path, disks: Vec<Disk>) -> (Outcome, String) {
     let boot = Boot {
         kernel: Blob::of(&fs::read(release.join(layout::KERNEL)).unwrap()),
         initrd: Some(Blob::of(&fs::read(initrd).unwrap())),
@@ -65,7 +65,7 @@ pub fn run_to_the_end(release: &Path, initrd: &Path) -> (Outcome, String) {
         vcpus: 1,
         memory: 512,
         ports: Vec::new(),
-        disks: Vec::new(),
+        disks,
     };
     let directory = tempfile::tempdir().unwrap();
     let mut watch = Watch::start(&real::qemu(), &machine, directory.path()).unwrap();
@@ -87,7 +87,7 @@ pub fn with_and_without_the_latch(release: &Path) -> [String; 2] {
     let changed = directory.path().join("initrd");
     fs::write(&changed, bytes).unwrap();
     [initrd, changed].map(|initrd| {
-        let (outcome, console) = run_to_the_end(release, &initrd);
+        let (outcome, console) = run_to_the_end(release, &initrd, Vec::new());
         assert_eq!(outcome, Outcome::PoweredOff, "{console}");
         console
     })

@@ -14,6 +14,7 @@ pub mod deb;
 pub mod elsewhere;
 pub mod guest;
 pub mod key;
+pub mod many_files;
 pub mod peer;
 pub mod place;
 pub mod real;

@@ -1,4 +1,4 @@
-//! erofs-utils and veritysetup of Debian 12, unpacked below the target directory and started through
+//! erofs-utils, veritysetup, e2fsck and mkfs.btrfs of Debian 12, unpacked below the target directory and started through
 //! their own dynamic linker: what the volumes are held against.
 
 use std::fs;
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Mutex;
 
+use counterfoil::digest::Sha256;
 use counterfoil::input::store::Store;
 use counterfoil::manifest::types::Deb;
 use counterfoil::tree::archive::{Archive, Member};
@@ -13,25 +14,32 @@ use counterfoil::tree::archive::{Archive, Member};
 use super::real;
 
 /// The programs' packages and every library that they load there.
-const PACKAGES: [&str; 15] = [
+const PACKAGES: [&str; 22] = [
+    "btrfs-progs",
     "cryptsetup-bin",
+    "e2fsprogs",
     "erofs-utils",
     "libargon2-1",
     "libblkid1",
     "libc6",
+    "libcom-err2",
     "libcryptsetup12",
     "libdevmapper1.02.1",
+    "libext2fs2",
     "libjson-c5",
     "liblz4-1",
+    "liblzo2-2",
     "libpcre2-8-0",
     "libpopt0",
     "libselinux1",
     "libssl3",
     "libudev1",
     "libuuid1",
+    "libzstd1",
+    "zlib1g",
 ];
 
-/// A command of one of the programs: `mkfs.erofs`, `fsck.erofs`, `dump.erofs` or `veritysetup`.
+/// A command of one of the programs, such as `mkfs.erofs`, `veritysetup` or `e2fsck`.
 pub fn tool(name: &str) -> Command {
     let root = root();
     let libraries: Vec<_> = ["lib", "usr/lib"]
@@ -57,7 +65,9 @@ fn root() -> PathBuf {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock();
     let tools = real::root().join("store/tools");
-    let target = tools.join("volumes");
+    // Another list of packages is another place.
+    let list = Sha256::of(PACKAGES.join(" ")).to_string();
+    let target = tools.join(format!("volumes-{}", &list[..16]));
     if target.is_dir() {
         return target;
     }

@@ -5,10 +5,11 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::process::CommandExt as _;
 
+use counterfoil::image::verity::Salt;
 use counterfoil::volume::Record;
 use serde_json::Value;
 
-use crate::sample::noise;
+use crate::support::many_files::noise;
 use crate::support::place::{Place, Ran};
 
 fn tree() -> Place {
@@ -101,11 +102,12 @@ fn a_file_becomes_a_volume_of_one_and_its_zeroes_holes() {
     let ran = place.succeeds(&["volume", "build", "latest", "-o", "model.img", "--format", "json"]);
     let printed: Record = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(printed, record(&place, "model.json"));
-    assert_eq!((printed.contents.files, printed.contents.bytes), (1, model.len() as u64));
+    let contents = printed.contents.unwrap();
+    assert_eq!((contents.files, contents.bytes), (1, model.len() as u64));
     let ran = place.succeeds(&["volume", "inspect", "model.img"]);
     // By the name that was said: in a cache, what the link leads to is called by its digest.
     assert!(ran.stdout.contains("/latest\n"), "{}", ran.stdout);
-    assert!(ran.stdout.contains(&printed.verity.table()), "{}", ran.stdout);
+    assert!(ran.stdout.contains(&printed.verity.table(&Salt::default())), "{}", ran.stdout);
     let taken =
         std::os::unix::fs::MetadataExt::blocks(&fs::metadata(place.path("model.img")).unwrap());
     assert!(taken * 512 < 8 << 20, "{taken} sectors");
@@ -291,4 +293,64 @@ fn each_part_of_the_command_has_help_with_an_example() {
         let page = place.succeeds(&["man", "volume", part]).stdout;
         assert!(page.contains(".SH SYNOPSIS"), "{page}");
     }
+}
+
+/// The record of a committed volume tells its size and its root hash, which is of a salt that the record
+/// does not have.
+#[test]
+fn a_committed_volume_is_bound_and_not_told() {
+    let place = tree();
+    let build = |name: &str, arguments: &[&str]| {
+        let output = format!("{name}.img");
+        let all = [&["volume", "build", "tree", "--committed", "-o", &output], arguments].concat();
+        place.succeeds(&all);
+        (record(&place, &format!("{name}.json")), fs::read(place.path(&output)).unwrap())
+    };
+    let ((one, image), (two, _)) = (build("one", &[]), build("two", &[]));
+    assert_ne!(one.verity.root_hash, two.verity.root_hash);
+    assert_ne!(one.uuid, two.uuid);
+    assert_eq!((one.size, one.size), (two.size, image.len() as u64));
+    assert!(one.contents.is_none());
+    // Nobody's guess is confirmed: neither by the salt that everyone has, nor by none.
+    for salt in ["-", "25f3db1d9e5f3b6cf11b9e0ffcc3d3a64dc1a7a9a6ad9d9c4b4d0be2f5c2d1ff"] {
+        place.succeeds(&["volume", "build", "tree", "-o", "guess.img", "--salt", salt]);
+        assert_ne!(record(&place, "guess.json").verity.root_hash, one.verity.root_hash);
+    }
+    // The salt is in the last block, alone, and nowhere in the record.
+    let (rest, last) = image.split_at(image.len() - 4096);
+    assert!(last[32..].iter().all(|byte| *byte == 0));
+    let salt: String = last[..32].iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(!place.read("one.json").contains(&salt));
+    assert!(rest.windows(32).all(|part| part != &last[..32]));
+
+    // Whoever has the volume checks it; whoever is told the salt makes it again.
+    place.succeeds(&["volume", "verify", "one.img"]);
+    let root = one.verity.root_hash.to_string();
+    place.succeeds(&["volume", "verify", "one.img", "--root-hash", &root, "--committed"]);
+    let shown = place.succeeds(&["volume", "inspect", "one.img"]);
+    assert!(shown.stdout.contains(&salt), "{}", shown.stdout);
+    assert_eq!(build("again", &["--salt", &salt]), (one, image.clone()));
+
+    // Another salt, or anything beside it, is another volume.
+    place.run(&["volume", "verify", "one.img", "--record", "two.json"]).is_refusal(10, &["is not"]);
+    for (at, word) in [(0, "is not the volume"), (40, "more than a salt")] {
+        let mut changed = image.clone();
+        changed[rest.len() + at] ^= 1;
+        place.write("one.img", changed);
+        place.run(&["volume", "verify", "one.img"]).is_refusal(10, &[word]);
+    }
+    place.write("one.img", rest);
+    place.run(&["volume", "verify", "one.img"]).is_refusal(10, &["cut off"]);
+
+    let all = ["volume", "build", "tree", "--committed", "-o", "x.img", "--salt", "00"];
+    place.run(&all).is_refusal(2, &["1 bytes", "32 bytes"]);
+    // A record that tells what it must not, or keeps what it must tell.
+    let counts =
+        r#""contents": {"files": 1, "bytes": 1, "directories": 1, "symlinks": 0}, "verity": {"#;
+    let told = place.read("one.json").replace("\"verity\": {\n", counts);
+    assert_ne!(told, place.read("one.json"));
+    place.write("told.json", told);
+    place
+        .run(&["volume", "verify", "again.img", "--record", "told.json"])
+        .is_refusal(30, &["fit together"]);
 }

@@ -4,7 +4,8 @@ use counterfoil::image::erofs::Uuid;
 use counterfoil::image::erofs::read::{Data, ReadError, Reader};
 use proptest::prelude::*;
 
-use crate::sample::{directory, file, image, link, members, noise};
+use crate::sample::{directory, file, image, link, members};
+use crate::support::many_files::noise;
 
 /// Reads everything that there is to be read.
 fn read(bytes: &Vec<u8>) -> Result<usize, ReadError> {

@@ -11,7 +11,8 @@ use counterfoil::names::Owner;
 use counterfoil::tree::{Content, Entry, Node, Tree};
 use proptest::prelude::*;
 
-use crate::sample::{Numbered, directory, file, image, link, member, members, noise, sample};
+use crate::sample::{Numbered, directory, file, image, link, member, members, sample};
+use crate::support::many_files::noise;
 
 /// A change that alters these bytes needs a new epoch beside `erofs/1`, not a new digest here.
 #[test]

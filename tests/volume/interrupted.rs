@@ -10,9 +10,9 @@ use counterfoil::image::erofs::{Kind, Layout};
 use counterfoil::image::verity::Salt;
 use counterfoil::input::report::Silent;
 use counterfoil::volume::source::{Rules, members};
-use counterfoil::volume::{Order, build};
+use counterfoil::volume::{Order, Salting, build};
 
-use crate::sample::noise;
+use crate::support::many_files::noise;
 use crate::support::place::{Place, Ran};
 
 const STAGING: &str = ".counterfoil-volume-";
@@ -132,7 +132,7 @@ fn an_input_that_changes_between_listing_and_reading() {
         // Change times move with the kernel's tick.
         sleep(Duration::from_millis(20));
         change(&place);
-        let order = Order { salt: Salt::default(), jobs: 2 };
+        let order = Order { salting: Salting::Public(Salt::default()), jobs: 2 };
         let error = build(&listed, &order, &place.path("x.img"), &Silent).unwrap_err();
         let cause = std::error::Error::source(&error).unwrap().to_string();
         assert_eq!(cause, words);

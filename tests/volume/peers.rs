@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use counterfoil::image::erofs::Uuid;
 use counterfoil::image::verity::Salt;
 use counterfoil::volume::Record;
 
-use crate::sample::{image, noise, sample};
+use crate::sample::{image, sample};
+use crate::support::many_files::{noise, twenty_thousand};
 use crate::support::place::Place;
 use crate::support::tools::{succeeds, tool};
 use crate::verity::volume;
@@ -37,34 +39,6 @@ fn seen(root: &Path) -> BTreeMap<String, (u32, u32, u32, Vec<u8>)> {
 fn extract(image: &Path, to: &Path) {
     let said = succeeds(tool("fsck.erofs").arg(format!("--extract={}", to.display())).arg(image));
     assert!(!said.contains("<E>"), "{said}");
-}
-
-/// 20 000 files of all sizes, some links, some programs, in some hundred directories.
-fn twenty_thousand(root: &Path) {
-    for number in 0_u64..20_000 {
-        let directory = root.join(format!("{:02}/{:02}", number % 17, number % 13));
-        fs::create_dir_all(&directory).unwrap();
-        let size = match number % 100 {
-            0 => 40_000 + number,
-            n if n < 10 => 2040 + n * 3,
-            n if n < 20 => 4090 + (n - 10) * 2,
-            n => n * n % 3000,
-        };
-        let file = directory
-            .join(format!("{number}{}", ".-x".repeat(usize::try_from(number % 7).unwrap())));
-        fs::write(&file, noise(number, usize::try_from(size).unwrap())).unwrap();
-        let mode = if number % 3 == 0 { 0o755 } else { 0o644 };
-        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
-        if number % 50 == 0 {
-            symlink(format!("../{number}"), directory.join(format!("link{number}"))).unwrap();
-        }
-    }
-    for entry in walkdir::WalkDir::new(root) {
-        let entry = entry.unwrap();
-        if entry.file_type().is_dir() {
-            fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        }
-    }
 }
 
 #[test]
@@ -250,4 +224,60 @@ fn images_of_mkfs_erofs_are_read() {
         assert_eq!(found["superblock"]["checksum"], true);
         assert_eq!(found["counts"]["files"], 3);
     }
+}
+
+/// A file system in a file, mounted as long as this lives.
+struct Mounted {
+    on: PathBuf,
+    _within: tempfile::TempDir,
+}
+
+impl Mounted {
+    /// Btrfs of 512 MiB; `None` where this process may not mount.
+    fn btrfs() -> Option<Self> {
+        let within = tempfile::tempdir().unwrap();
+        let (disk, on) = (within.path().join("disk"), within.path().join("on"));
+        fs::File::create(&disk).unwrap().set_len(512 << 20).unwrap();
+        fs::create_dir(&on).unwrap();
+        succeeds(tool("mkfs.btrfs").arg("--quiet").arg(&disk));
+        let mounted =
+            Command::new("mount").args(["-t", "btrfs", "-o", "loop"]).args([&disk, &on]).output();
+        let mounted = mounted.is_ok_and(|ran| ran.status.success());
+        mounted.then_some(Self { on, _within: within })
+    }
+
+    /// How many bytes are taken.
+    fn used(&self) -> u64 {
+        succeeds(Command::new("sync").arg("-f").arg(&self.on));
+        let found = rustix::fs::statvfs(&self.on).unwrap();
+        (found.f_blocks - found.f_bfree) * found.f_frsize
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.on).status();
+    }
+}
+
+/// Where files can share blocks, a volume takes room for its tree and little more, and has the same bytes.
+#[test]
+fn a_volume_shares_the_blocks_of_its_model() {
+    let Some(mounted) = Mounted::btrfs() else {
+        eprintln!("skipped: a_volume_shares_the_blocks_of_its_model: this user may not mount");
+        return;
+    };
+    let place = Place::new();
+    let model = noise(7, 64 << 20);
+    place.write("model.gguf", &model);
+    fs::write(mounted.on.join("model.gguf"), &model).unwrap();
+    let before = mounted.used();
+    assert!(before >= 64 << 20, "{before}");
+    let shared = mounted.on.join("model.img");
+    let input = mounted.on.join("model.gguf");
+    place.succeeds(&["volume", "build", input.to_str().unwrap(), "-o", shared.to_str().unwrap()]);
+    let taken = mounted.used() - before;
+    assert!(taken < 8 << 20, "a volume of 64 MiB takes {taken} bytes");
+    place.succeeds(&["volume", "build", "model.gguf", "-o", "model.img"]);
+    assert!(fs::read(shared).unwrap() == fs::read(place.path("model.img")).unwrap());
 }

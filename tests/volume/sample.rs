@@ -7,6 +7,8 @@ use counterfoil::image::erofs::{Kind, Layout, Member, Members, Uuid};
 use counterfoil::names::Owner;
 use counterfoil::tree::Blob;
 
+use crate::support::many_files::noise;
+
 pub(crate) fn member(path: &str, kind: Kind, mode: u16) -> Member {
     Member { path: path.parse().unwrap(), kind, mode, owner: Owner::default() }
 }
@@ -31,20 +33,6 @@ pub(crate) fn members(others: Vec<Member>) -> Members {
     all.push(directory("/"));
     all.sort_by(|one, two| one.path.cmp(&two.path));
     Members::new(all).unwrap()
-}
-
-/// Bytes that are all different and always the same.
-pub(crate) fn noise(seed: u64, count: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut bytes = vec![0; count];
-    for byte in &mut bytes {
-        // xorshift64 (Marsaglia 2003)
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        *byte = state.to_le_bytes()[3];
-    }
-    bytes
 }
 
 /// One of everything that the format treats in its own way.

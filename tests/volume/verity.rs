@@ -6,7 +6,7 @@ use counterfoil::digest::Sha256;
 use counterfoil::image::verity::{Assembly, Block, EPOCH, Geometry, Hasher, Salt, digests, hash};
 use proptest::prelude::*;
 
-use crate::sample::noise;
+use crate::support::many_files::noise;
 
 /// Data of so many blocks with its tree behind it, and the root hash.
 pub(crate) fn volume(data: &[u8], salt: &Salt) -> (Vec<u8>, Sha256) {

@@ -12,6 +12,7 @@
 //! | `sysctl KEY VALUE` | any number | a key under `/proc/sys`, dots for slashes |
 //! | `latch-modules` | at most once | no module can be loaded from here on, by anyone |
 //! | `volume NAME PATH` | any number, each name once | the volume that the command line binds is mounted there |
+//! | `scratch NAME PATH` | any number, each name once | an empty file system, with a key that is made now, on the disk of this name |
 //! | `network dhcp` | at most once | without it, the loopback interface only |
 //! | `root read-only` | at most once | the root file system is remounted |
 //! | `user UID GID` | once | whom the workload runs as |
@@ -60,6 +61,7 @@ pub enum Directive<'a> {
     Sysctl { key: SysctlKey<'a>, value: Text<'a> },
     LatchModules,
     Volume { name: VolumeName<'a>, path: AbsolutePath<'a> },
+    Scratch { name: VolumeName<'a>, path: AbsolutePath<'a> },
     NetworkDhcp,
     RootReadOnly,
     User { uid: Id, gid: Id },
@@ -116,10 +118,14 @@ impl<'a> Directive<'a> {
             }
             "latch-modules" if rest.is_none() => Self::LatchModules,
             "latch-modules" => return Err(Fault::UnexpectedValue),
-            "volume" => {
+            "volume" | "scratch" => {
                 let (name, path) = value()?.split_once(' ').ok_or(Fault::MissingValue)?;
                 let name = VolumeName::new(name).map_err(|_| ValueError::VolumeName)?;
-                Self::Volume { name, path: AbsolutePath::new(path)? }
+                let path = AbsolutePath::new(path)?;
+                match keyword {
+                    "volume" => Self::Volume { name, path },
+                    _ => Self::Scratch { name, path },
+                }
             }
             "network" => match value()? {
                 "dhcp" => Self::NetworkDhcp,
@@ -162,16 +168,17 @@ impl<'a> Directive<'a> {
             Self::Sysctl { .. } => (3, true),
             Self::LatchModules => (4, false),
             Self::Volume { .. } => (5, true),
-            Self::NetworkDhcp => (6, false),
-            Self::RootReadOnly => (7, false),
-            Self::User { .. } => (8, false),
-            Self::Workdir(_) => (9, false),
-            Self::Output(_) => (10, false),
-            Self::Exec(_) => (11, false),
-            Self::Arg(_) => (12, true),
-            Self::Env(_) => (13, true),
-            Self::OnExit(_) => (14, false),
-            Self::Grace(_) => (15, false),
+            Self::Scratch { .. } => (6, true),
+            Self::NetworkDhcp => (7, false),
+            Self::RootReadOnly => (8, false),
+            Self::User { .. } => (9, false),
+            Self::Workdir(_) => (10, false),
+            Self::Output(_) => (11, false),
+            Self::Exec(_) => (12, false),
+            Self::Arg(_) => (13, true),
+            Self::Env(_) => (14, true),
+            Self::OnExit(_) => (15, false),
+            Self::Grace(_) => (16, false),
         }
     }
 }
@@ -184,6 +191,7 @@ impl fmt::Display for Directive<'_> {
             Self::Sysctl { key, value } => write!(f, "sysctl {key} {value}"),
             Self::LatchModules => f.write_str("latch-modules"),
             Self::Volume { name, path } => write!(f, "volume {name} {path}"),
+            Self::Scratch { name, path } => write!(f, "scratch {name} {path}"),
             Self::NetworkDhcp => f.write_str("network dhcp"),
             Self::RootReadOnly => f.write_str("root read-only"),
             Self::User { uid, gid } => write!(f, "user {uid} {gid}"),
@@ -223,9 +231,11 @@ pub fn write(directives: &[Directive<'_>], out: &mut impl fmt::Write) -> Result<
         rules.admit(directive).map_err(at)?;
         let same = |earlier: &Directive<'_>| match (earlier, directive) {
             (Directive::Env(earlier), Directive::Env(variable)) => earlier.key() == variable.key(),
-            (Directive::Volume { name: earlier, .. }, Directive::Volume { name, .. }) => {
-                earlier == name
-            }
+            // One disk is not both.
+            (
+                Directive::Volume { name: earlier, .. } | Directive::Scratch { name: earlier, .. },
+                Directive::Volume { name, .. } | Directive::Scratch { name, .. },
+            ) => earlier == name,
             _ => false,
         };
         if directives[..index].iter().any(same) {
@@ -284,7 +294,10 @@ impl<'a> Lines<'a> {
         self.rules.admit(&directive)?;
         match directive {
             Directive::Env(variable) => self.check_is_new("env ", '=', variable.key())?,
-            Directive::Volume { name, .. } => self.check_is_new("volume ", ' ', name.as_str())?,
+            Directive::Volume { name, .. } | Directive::Scratch { name, .. } => {
+                self.check_is_new("volume ", ' ', name.as_str())?;
+                self.check_is_new("scratch ", ' ', name.as_str())?;
+            }
             _ => {}
         }
         Ok(Some(directive))
@@ -368,6 +381,7 @@ impl<'a> Plan<'a> {
                 Directive::Module(_)
                 | Directive::Sysctl { .. }
                 | Directive::Volume { .. }
+                | Directive::Scratch { .. }
                 | Directive::Arg(_)
                 | Directive::Env(_) => {}
             }
@@ -395,6 +409,14 @@ impl<'a> Plan<'a> {
     pub fn volumes(&self) -> impl Iterator<Item = (VolumeName<'a>, AbsolutePath<'a>)> {
         self.directives().filter_map(|directive| match directive {
             Directive::Volume { name, path } => Some((name, path)),
+            _ => None,
+        })
+    }
+
+    /// The scratch disks, in order: the name of each, and where it is mounted.
+    pub fn scratch(&self) -> impl Iterator<Item = (VolumeName<'a>, AbsolutePath<'a>)> {
+        self.directives().filter_map(|directive| match directive {
+            Directive::Scratch { name, path } => Some((name, path)),
             _ => None,
         })
     }
@@ -428,7 +450,7 @@ struct Rules {
     last: u8,
     args: usize,
     envs: usize,
-    seen: u16,
+    seen: u32,
 }
 
 impl Rules {
@@ -455,7 +477,7 @@ impl Rules {
 
     fn finish(&self) -> Result<(), Fault> {
         const REQUIRED: [(u8, &str); 5] =
-            [(8, "user"), (10, "output"), (11, "exec"), (12, "arg"), (14, "on-exit")];
+            [(9, "user"), (11, "output"), (12, "exec"), (13, "arg"), (15, "on-exit")];
         match REQUIRED.iter().find(|(place, _)| self.seen & (1 << place) == 0) {
             Some((_, keyword)) => Err(Fault::Missing(keyword)),
             None => Ok(()),

@@ -11,7 +11,7 @@ const SMALL: &str = "counterfoil-plan 1\nuser 1000 1000\noutput console\nexec /b
 const FULL: &str = "counterfoil-plan 1\nhostname guest\nmodule /lib/failover.ko\n\
                     module /lib/net_failover.ko\nsysctl net.ipv6.conf.all.disable_ipv6 1\n\
                     sysctl net.ipv4.ping_group_range 0\t1\nlatch-modules\n\
-                    volume model /models\nvolume b /srv/b\nnetwork dhcp\nroot read-only\nuser 65534 65534\nworkdir /srv/model\noutput discard\n\
+                    volume model /models\nvolume b /srv/b\nscratch work /srv/work\nnetwork dhcp\nroot read-only\nuser 65534 65534\nworkdir /srv/model\noutput discard\n\
                     exec /bin/server\narg server\narg --name= a b \narg \narg x\r\n\
                     env A=\nenv B=c=d\non-exit restart\ngrace 30\n";
 
@@ -34,6 +34,9 @@ fn a_full_plan_reads_as_written() {
     let volumes: Vec<_> =
         plan.volumes().map(|(name, path)| (name.as_str(), path.as_str())).collect();
     assert_eq!(volumes, [("model", "/models"), ("b", "/srv/b")]);
+    let scratch: Vec<_> =
+        plan.scratch().map(|(name, path)| (name.as_str(), path.as_str())).collect();
+    assert_eq!(scratch, [("work", "/srv/work")]);
     let args: Vec<_> = plan.args().map(|text| text.as_str()).collect();
     assert_eq!(args, ["server", "--name= a b ", "", "x\r"]);
     let env: Vec<_> = plan.env().map(|variable| variable.as_str()).collect();
@@ -78,6 +81,10 @@ fn each_fault_is_found_and_names_its_line() {
         ("user", "volume Model /m\nuser", 2, Fault::Value(ValueError::VolumeName)),
         ("user", "volume model m\nuser", 2, Fault::Value(ValueError::Path)),
         ("user", "volume a /a\nvolume a /b\nuser", 3, Fault::Duplicate),
+        ("user", "volume a /a\nscratch a /b\nuser", 3, Fault::Duplicate),
+        ("user", "scratch a /a\nscratch a /b\nuser", 3, Fault::Duplicate),
+        ("user", "scratch a /a\nvolume b /b\nuser", 3, Fault::Order),
+        ("user", "scratch a\nuser", 2, Fault::MissingValue),
         ("user", "volume a /a\nlatch-modules\nuser", 3, Fault::Order),
         ("user", "root read-only\nnetwork dhcp\nuser", 3, Fault::Order),
         ("output console", "output console\noutput discard", 4, Fault::Duplicate),
@@ -151,6 +158,8 @@ fn line() -> impl Strategy<Value = String> {
         Just("latch-modules".to_string()),
         ("[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?", path)
             .prop_map(|(name, path)| std::format!("volume {name} {path}")),
+        ("[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?", path)
+            .prop_map(|(name, path)| std::format!("scratch {name} {path}")),
         Just("network dhcp".to_string()),
         Just("root read-only".to_string()),
         (0..u32::MAX, 0..u32::MAX).prop_map(|(uid, gid)| std::format!("user {uid} {gid}")),

@@ -3,20 +3,22 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::cli::ui::{Ui, quoted};
 use crate::cli::volume::Jobs;
 use crate::error::{Error, Kind, Result};
-use crate::image::verity::Salt;
+use crate::image::verity::{Salt, SecretSalt};
 use crate::input::report::Report as _;
 use crate::names::Owner;
 use crate::volume::source::{Rules, leading_out, members};
-use crate::volume::{Order, build, check_target};
+use crate::volume::{Counts, Order, Salting, build, check_target};
 
 const EXAMPLES: &str = "\
 Examples:
   counterfoil volume build model.gguf --output model.img
   counterfoil volume build weights/ --output weights.img --owner 65534:65534
+  counterfoil volume build weights/ --output weights.img --committed     for weights that stay closed
 
 The same contents give the same bytes on every machine. The root hash is printed; model.json beside
 model.img has it, too, and the other parameters of the kernel's dm-verity.";
@@ -36,10 +38,14 @@ pub(super) struct Build {
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// Hashed before every block, in hexadecimal (256 bytes at most), or `-` for none; a fixed one
-    /// unless said. One that nobody knows keeps a guess at the contents from being checked against
-    /// the root hash.
+    /// unless said.
     #[arg(long, value_name = "HEX")]
     salt: Option<Salt>,
+    /// For contents that stay closed: the salt is drawn at random and kept in the volume alone, so
+    /// that the record binds them and nobody can check a guess at them by it. With `--salt`, of 32
+    /// bytes: the same volume again, for whom it was told.
+    #[arg(long)]
+    committed: bool,
     /// Whom all files belong to; 0:0 unless said.
     #[arg(long, value_name = "UID:GID")]
     owner: Option<Owner>,
@@ -65,21 +71,49 @@ impl Build {
                 link.path
             ));
         }
-        let order = Order { salt: self.salt.unwrap_or_default(), jobs: self.jobs.count() };
+        let order = Order { salting: self.salting()?, jobs: self.jobs.count() };
         let record = build(&members, &order, &self.output, ui)?;
         if ui.is_json() {
             return ui.json(&record);
         }
         ui.answer(&record.verity.root_hash.to_string())?;
-        let counts = record.contents;
+        let counts = Counts::of(&members);
         ui.note(&format!(
             "{} files of {} bytes together, {} directories, {} links; UUID {}",
             counts.files, counts.bytes, counts.directories, counts.symlinks, record.uuid
         ));
+        if record.contents.is_none() {
+            ui.note(
+                "its salt is in its last block and nowhere else: the record can be published, the \
+                 volume cannot",
+            );
+        }
         ui.done(&format!("volume `{}`, {} bytes", self.output.display(), record.size));
         let output = quoted(&self.output.display().to_string());
         ui.next(&format!("counterfoil volume verify {output}"));
         Ok(())
+    }
+
+    fn salting(&self) -> Result<Salting> {
+        if !self.committed {
+            return Ok(Salting::Public(self.salt.clone().unwrap_or_default()));
+        }
+        if let Some(salt) = &self.salt {
+            let salt = SecretSalt::try_from(salt).map_err(|size| {
+                let message = format!("the salt has {size} bytes");
+                Error::new(Kind::Usage, message).hint(format!(
+                    "a committed volume has one of {} bytes; leave `--salt` out to have one drawn",
+                    SecretSalt::SIZE
+                ))
+            })?;
+            return Ok(Salting::Committed(salt));
+        }
+        let mut salt = [0; SecretSalt::SIZE];
+        let drawn = getrandom(&mut salt, GetRandomFlags::empty());
+        match drawn {
+            Ok(SecretSalt::SIZE) => Ok(Salting::Committed(SecretSalt::new(salt))),
+            _ => Err(Error::new(Kind::Environment, "the system has no random numbers for a salt")),
+        }
     }
 
     /// A volume within the directory that it is made of would change it, and the next one.

@@ -12,8 +12,9 @@ use crate::cli::volume::listing::{Counts, Listing};
 use crate::cli::volume::{beside, read_record};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::image::erofs::read::{ReadError, Reader, SuperBlock};
+use crate::image::verity::Salt;
 use crate::tree::held::{FileRange, Held};
-use crate::volume::{Record, Verity};
+use crate::volume::{Record, RecordedSalt, Verity};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,14 +55,19 @@ impl Inspect {
         let record = record.filter(|record| {
             record.uuid == reader.superblock().uuid && record.size == file.range.size
         });
+        // Whoever has the volume has the salt.
+        let salt = record
+            .as_ref()
+            .and_then(|record| record.verity.salt.of_volume(&file, record.verity.geometry()?).ok());
+        let bound = record.as_ref().zip(salt.as_ref());
         let (listing, failure) = match listing {
             Ok(listing) => (Some(listing), None),
             Err(error) => (None, Some(judged(error))),
         };
         if ui.is_json() {
-            ui.json(&as_json(reader.superblock(), listing.as_ref(), record.as_ref()))?;
+            ui.json(&as_json(reader.superblock(), listing.as_ref(), bound))?;
         } else {
-            ui.answer(&as_text(ui, reader.superblock(), listing.as_ref(), record.as_ref()))?;
+            ui.answer(&as_text(ui, reader.superblock(), listing.as_ref(), bound))?;
         }
         if let Some(failure) = failure {
             return Err(failure);
@@ -84,7 +90,10 @@ impl Inspect {
     }
 }
 
-fn as_json(superblock: &SuperBlock, listing: Option<&Listing>, record: Option<&Record>) -> Value {
+/// A volume's record, and its salt.
+type Bound<'a> = Option<(&'a Record, &'a Salt)>;
+
+fn as_json(superblock: &SuperBlock, listing: Option<&Listing>, bound: Bound<'_>) -> Value {
     json!({
         "superblock": {
             "block_size": superblock.block_size,
@@ -99,7 +108,8 @@ fn as_json(superblock: &SuperBlock, listing: Option<&Listing>, record: Option<&R
         },
         "counts": listing.map(|listing| &listing.counts),
         "tree": listing.map(|listing| &listing.tree),
-        "record": record,
+        "record": bound.map(|(record, _)| record),
+        "salt": bound.map(|(_, salt)| salt),
     })
 }
 
@@ -107,7 +117,7 @@ fn as_text(
     ui: &Ui,
     superblock: &SuperBlock,
     listing: Option<&Listing>,
-    record: Option<&Record>,
+    bound: Bound<'_>,
 ) -> String {
     let names = |names: Vec<String>| match names.is_empty() {
         true => "none".to_owned(),
@@ -132,8 +142,8 @@ fn as_text(
         None => "none",
     };
     row("checksum", checksum.to_owned());
-    if let Some(record) = record {
-        text += &verity(ui, &record.verity);
+    if let Some((record, salt)) = bound {
+        text += &verity(ui, &record.verity, salt);
     }
     if let Some(Listing { counts, tree }) = listing {
         text += &numbers(ui, counts);
@@ -155,14 +165,20 @@ fn as_text(
     text
 }
 
-fn verity(ui: &Ui, verity: &Verity) -> String {
+fn verity(ui: &Ui, verity: &Verity, salt: &Salt) -> String {
+    let kept = match verity.salt {
+        RecordedSalt::Told(_) => "",
+        RecordedSalt::OnDisk => {
+            " (in no record: whoever knows it can check a guess at the contents)"
+        }
+    };
     format!(
-        "\n{}\n  root hash         {}\n  salt              {}\n  data blocks       {}\n  table             {}\n",
+        "\n{}\n  root hash         {}\n  salt              {}{kept}\n  data blocks       {}\n  table             {}\n",
         ui.paint(Style::Bold, "dm-verity, as the record has it"),
         verity.root_hash,
-        verity.salt,
+        salt,
         verity.data_blocks,
-        verity.table(),
+        verity.table(salt),
     )
 }
 

@@ -13,7 +13,7 @@ use crate::error::{Context as _, Error, Kind, Result};
 use crate::image::erofs::read::Reader;
 use crate::image::verity::{BLOCK_SIZE, Geometry, Salt};
 use crate::tree::held::{FileRange, Held};
-use crate::volume::{Difference, Lies, locate, verify};
+use crate::volume::{Difference, Lies, Record, RecordedSalt, locate, verify};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,14 +30,17 @@ pub(super) struct Verify {
     /// The volume.
     image: PathBuf,
     /// Its record; the one beside it unless said.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["root_hash", "salt"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["root_hash", "salt", "committed"])]
     record: Option<PathBuf>,
     /// The root hash, in place of a record.
     #[arg(long, value_name = "HEX")]
     root_hash: Option<Sha256>,
     /// The salt, in hexadecimal or `-` for none; the fixed one unless said.
-    #[arg(long, value_name = "HEX", requires = "root_hash")]
+    #[arg(long, value_name = "HEX", requires = "root_hash", conflicts_with = "committed")]
     salt: Option<Salt>,
+    /// The salt is the one in the volume's last block.
+    #[arg(long, requires = "root_hash")]
+    committed: bool,
     #[command(flatten)]
     jobs: Jobs,
 }
@@ -45,7 +48,9 @@ pub(super) struct Verify {
 /// What the volume is held against.
 struct Wanted {
     geometry: Geometry,
-    salt: Salt,
+    /// The whole file's, in bytes.
+    size: u64,
+    salt: RecordedSalt,
     root: Sha256,
 }
 
@@ -56,23 +61,18 @@ impl Verify {
             File::open(&self.image).and_then(Held::new).context(Kind::Environment, failed)?;
         let file = FileRange::whole(held);
         let size = file.range.size;
-        let Wanted { geometry, salt, root } = self.wanted(size)?;
-        if geometry.size() != size {
+        let Wanted { geometry, size: expected, salt, root } = self.wanted(size)?;
+        if expected != size {
             let (message, hint) = (
-                format!(
-                    "`{}` has {size} bytes, the volume {}",
-                    self.image.display(),
-                    geometry.size()
-                ),
-                if size < geometry.size() {
-                    "it was cut off"
-                } else {
-                    "something was put behind it"
-                },
+                format!("`{}` has {size} bytes, the volume {expected}", self.image.display()),
+                if size < expected { "it was cut off" } else { "something was put behind it" },
             );
             self.answer(ui, root, Some(json!({ "size": size })))?;
             return Err(Error::new(Kind::Rejected, message).hint(hint));
         }
+        let salt = salt
+            .of_volume(&file, geometry)
+            .map_err(|error| error.context(format!("`{}`", self.image.display())))?;
         let found = verify(&file, geometry, &salt, root, self.jobs.count(), ui)?;
         let Some(difference) = found else {
             self.answer(ui, root, None)?;
@@ -111,7 +111,11 @@ impl Verify {
     fn wanted(&self, size: u64) -> Result<Wanted> {
         if let Some(root) = self.root_hash {
             let whole = size.is_multiple_of(BLOCK_SIZE as u64);
-            let geometry = Some(size / BLOCK_SIZE as u64).filter(|_| whole);
+            let blocks = Some(size / BLOCK_SIZE as u64).filter(|_| whole);
+            let geometry = match self.committed {
+                true => blocks.and_then(|blocks| blocks.checked_sub(1)),
+                false => blocks,
+            };
             let geometry = geometry.and_then(Geometry::of_file).ok_or_else(|| {
                 let message = format!(
                     "`{}` has {size} bytes; no data with its hash tree behind it has so many",
@@ -119,7 +123,11 @@ impl Verify {
                 );
                 Error::new(Kind::Rejected, message).hint("was it cut off?")
             })?;
-            return Ok(Wanted { geometry, salt: self.salt.clone().unwrap_or_default(), root });
+            let salt = match self.committed {
+                true => RecordedSalt::OnDisk,
+                false => RecordedSalt::Told(self.salt.clone().unwrap_or_default()),
+            };
+            return Ok(Wanted { geometry, size, salt, root });
         }
         let path = self.record.clone().unwrap_or_else(|| beside(&self.image));
         let record = read_record(&path)?.ok_or_else(|| {
@@ -129,7 +137,8 @@ impl Verify {
         })?;
         let malformed = || Error::new(Kind::Malformed, format!("`{}`", path.display()));
         let geometry = record.verity.geometry().ok_or_else(malformed)?;
-        Ok(Wanted { geometry, salt: record.verity.salt, root: record.verity.root_hash })
+        let Record { size, verity, .. } = record;
+        Ok(Wanted { geometry, size, salt: verity.salt, root: verity.root_hash })
     }
 
     fn answer(&self, ui: &Ui, root: Sha256, difference: Option<Value>) -> Result<()> {

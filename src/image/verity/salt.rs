@@ -18,6 +18,11 @@ const MAX: usize = 256;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Salt(Vec<u8>);
 
+/// A salt of 32 bytes that is drawn for one volume and stands in no record: without it, nobody can tell
+/// from a root hash whether a guess at the data is right.
+#[derive(Clone, Eq, PartialEq)]
+pub struct SecretSalt([u8; Self::SIZE]);
+
 /// Text that is no salt.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -30,6 +35,42 @@ impl Salt {
     /// Its bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.0
+    }
+}
+
+impl SecretSalt {
+    /// Its size in bytes. One size for all, so that nobody can open a root hash in two ways, with a block
+    /// cut elsewhere.
+    pub const SIZE: usize = counterfoil_init::volume::SALT_ON_DISK;
+
+    /// A salt of these bytes, which must be random.
+    pub fn new(bytes: [u8; Self::SIZE]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8; Self::SIZE] {
+        &self.0
+    }
+
+    /// As the salt that is hashed.
+    pub fn reveal(&self) -> Salt {
+        Salt(self.0.to_vec())
+    }
+}
+
+impl fmt::Debug for SecretSalt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretSalt(_)")
+    }
+}
+
+impl TryFrom<&Salt> for SecretSalt {
+    type Error = usize;
+
+    /// The error is the salt's size.
+    fn try_from(salt: &Salt) -> Result<Self, usize> {
+        salt.0.as_slice().try_into().map(Self).map_err(|_| salt.0.len())
     }
 }
 

@@ -6,7 +6,7 @@ use counterfoil_init::plan::PlanError;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::volumes;
+use crate::disks;
 
 /// Prints one line, in one write, after the program's name.
 macro_rules! say {
@@ -24,7 +24,9 @@ pub(crate) enum Failure<'a> {
     /// What could not be done, to which thing (empty if there is but one), and why.
     System(&'static str, &'a str, Errno),
     /// Which volume, and why it is not there.
-    Volume(&'a str, volumes::Fault),
+    Volume(&'a str, disks::Fault),
+    /// Which scratch disk.
+    Scratch(&'a str, disks::Fault),
 }
 
 impl fmt::Display for Failure<'_> {
@@ -35,6 +37,7 @@ impl fmt::Display for Failure<'_> {
             Self::Plan(error) => write!(f, "{error}"),
             Self::PlanNotText => f.write_str("the plan is not UTF-8"),
             Self::Volume(name, fault) => write!(f, "volume `{name}`: {fault}"),
+            Self::Scratch(name, fault) => write!(f, "scratch `{name}`: {fault}"),
             Self::System(what, "", errno) => write!(f, "{what}: {}", Reason(*errno)),
             Self::System(what, which, errno) => write!(f, "{what} `{which}`: {}", Reason(*errno)),
         }

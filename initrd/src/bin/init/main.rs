@@ -11,9 +11,11 @@
 #![deny(unsafe_code)]
 
 mod console;
+mod disks;
 mod modules;
 mod mounts;
 mod network;
+mod scratch;
 mod shutdown;
 mod signals;
 mod supervise;
@@ -77,6 +79,7 @@ fn boot(buffer: &mut [u8]) -> Result<core::convert::Infallible, Failure<'_>> {
         modules::latch()?;
     }
     volumes::mount_all(&plan)?;
+    scratch::mount_all(&plan)?;
     let network = network::up(&plan)?;
     if plan.root_read_only {
         mounts::make_root_read_only()?;

@@ -220,18 +220,18 @@ pub(crate) fn bind_to_device(socket: impl AsFd, interface: &[u8; 16]) -> Result<
         .map(|_| ())
 }
 
-/// An `ioctl` of `/dev/mapper/control`; what comes back is the kernel's answer in the same form.
+/// An `ioctl` of `/dev/mapper/control`; the kernel answers in the request.
 pub(crate) fn device_mapper(
     control: impl AsFd,
     command: DeviceMapper,
-    mut request: DmRequest,
-) -> Result<DmRequest, Errno> {
+    request: &mut DmRequest,
+) -> Result<(), Errno> {
     let fd = control.as_fd().as_raw_fd() as usize;
-    let argument = (&raw mut request).expose_provenance();
+    let argument = (&raw mut *request).expose_provenance();
     // SAFETY: every command of the enumeration takes a `struct dm_ioctl` and what follows it, and the
     // kernel reads and writes `data_size` bytes, which is the size of the request. Any bytes are valid
     // in it.
-    unsafe { syscall(IOCTL, [fd, command as usize, argument, 0, 0]) }.map(|_| request)
+    unsafe { syscall(IOCTL, [fd, command as usize, argument, 0, 0]) }.map(|_| ())
 }
 
 /// Those `ioctl`s (Linux, include/uapi/linux/dm-ioctl.h): `_IOWR(0xfd, NUMBER, struct dm_ioctl)`.
@@ -272,6 +272,8 @@ impl DmRequest {
     pub(crate) const MAX_PARAMETERS: usize = 671;
 
     const READ_ONLY: u32 = 1 << 0;
+    /// DM_SECURE_DATA_FLAG: the kernel wipes its copies.
+    const SECURE_DATA: u32 = 1 << 15;
 
     /// About the device of this name.
     pub(crate) fn new(name: &str) -> Result<Self, Errno> {
@@ -300,23 +302,25 @@ impl DmRequest {
         Ok(request)
     }
 
-    pub(crate) fn read_only(mut self) -> Self {
+    pub(crate) fn read_only(&mut self) {
         self.flags |= Self::READ_ONLY;
-        self
+    }
+
+    pub(crate) fn secret(&mut self) {
+        self.flags |= Self::SECURE_DATA;
     }
 
     /// With a table of one target over this many sectors.
-    pub(crate) fn with_target(
-        mut self,
+    pub(crate) fn set_target(
+        &mut self,
         sectors: u64,
         kind: &str,
         parameters: &str,
-    ) -> Result<Self, Errno> {
+    ) -> Result<(), Errno> {
         self.target_count = 1;
         self.length = sectors;
         put(&mut self.target_type, kind)?;
-        put(&mut self.parameters, parameters)?;
-        Ok(self)
+        put(&mut self.parameters, parameters)
     }
 
     /// The minor number of the device that the kernel answers about (`huge_encode_dev`).
@@ -380,7 +384,7 @@ mod tests {
         assert_eq!(request.minor(), 0x1234);
         assert!(DmRequest::new(&"x".repeat(128)).is_err());
         let long = "x".repeat(DmRequest::MAX_PARAMETERS + 1);
-        assert!(request.with_target(8, "verity", &long).is_err());
+        assert!(request.set_target(8, "verity", &long).is_err());
     }
 
     #[test]
