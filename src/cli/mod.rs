@@ -2,11 +2,14 @@
 
 mod bound;
 mod build;
+mod bundle;
+mod diff;
 mod explain;
 mod id_block;
 mod inspect;
 mod lock;
 mod measure;
+mod reproduce;
 mod room;
 mod run;
 mod schema;
@@ -88,10 +91,13 @@ enum Command {
     Build(build::Build),
     Run(run::Run),
     Measure(Box<measure::Measure>),
+    Diff(diff::DiffCommand),
     Explain(explain::Explain),
     IdBlock(Box<id_block::IdBlock>),
     Inspect(inspect::Inspect),
     Volume(volume::Volume),
+    Bundle(bundle::Bundle),
+    Reproduce(reproduce::Reproduce),
     Schema(schema::Schema),
     #[command(hide = true)]
     Bound(bound::Bound),
@@ -130,10 +136,13 @@ impl Command {
             Self::Build(command) => command.run(ui, settings),
             Self::Run(command) => command.run(ui, settings),
             Self::Measure(command) => command.run(ui),
+            Self::Diff(command) => command.run(ui),
             Self::Explain(command) => command.run(ui),
             Self::IdBlock(command) => command.run(ui),
             Self::Inspect(command) => command.run(ui),
             Self::Volume(command) => command.run(ui),
+            Self::Bundle(command) => command.run(ui, settings),
+            Self::Reproduce(command) => command.run(ui, settings),
             Self::Schema(command) => command.run(ui),
             Self::Bound(command) => command.run(),
             Self::Room(command) => command.run(),

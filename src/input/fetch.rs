@@ -59,11 +59,7 @@ impl Fetcher<'_> {
     /// ways out; [`Kind::Rejected`] when an archive does not hold what the lock says.
     pub fn fill(&self, lock: &Lock, manifest: &Manifest, directory: &Path) -> Result<()> {
         for (name, object) in &lock.builtin {
-            if let Some(bytes) = guest::program(name.as_str())
-                && Sha256::of(bytes) == object.sha256
-            {
-                self.store.put_bytes(bytes, &format!("builtin `{name}`"))?;
-            }
+            self.builtin(name, *object)?;
         }
         for (name, input) in &lock.inputs {
             self.fill_input(name, input, manifest, directory)?;
@@ -135,6 +131,53 @@ impl Fetcher<'_> {
             | LockedInput::Dir(_)
             | LockedInput::Builtin(_)
             | LockedInput::Build(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Brings every input as it was received into the store, for a bundle; what was unpacked before need not
+    /// have stayed packed.
+    ///
+    /// # Errors
+    /// As [`Fetcher::fill`].
+    pub fn receive(&self, lock: &Lock, manifest: &Manifest, directory: &Path) -> Result<()> {
+        for (name, object) in &lock.builtin {
+            self.builtin(name, *object)?;
+        }
+        for (name, input) in &lock.inputs {
+            self.fill_local(name, input, manifest, directory)?;
+            let what = format!("input `{name}`");
+            match input {
+                LockedInput::Deb(packages) => packages.iter().try_for_each(|package| {
+                    let what = format!("{what}, package `{}`", package.package);
+                    self.pool_file(None, &package.path, package.deb(), &what)
+                })?,
+                LockedInput::Tar(tar) => {
+                    if let Some(url) = &tar.url
+                        && !self.store.contains(tar.packed())
+                    {
+                        self.download(&[url.to_string()], tar.packed(), &what)?;
+                    }
+                }
+                LockedInput::Sdist(sdist) => self.locked_sdist(sdist, &what)?,
+                LockedInput::Source(_) | LockedInput::Url(_) => {
+                    self.fill_input(name, input, manifest, directory)?;
+                }
+                LockedInput::File(_)
+                | LockedInput::Dir(_)
+                | LockedInput::Builtin(_)
+                | LockedInput::Build(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A program that counterfoil carries, if it still carries that one.
+    fn builtin(&self, name: &Name, object: Object) -> Result<()> {
+        if let Some(bytes) = guest::program(name.as_str())
+            && Sha256::of(bytes) == object.sha256
+        {
+            self.store.put_bytes(bytes, &format!("builtin `{name}`"))?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 pub mod apt;
 pub mod bounded;
+pub mod bundle;
 mod compile;
 pub mod fetch;
 pub mod http;

@@ -144,6 +144,28 @@ impl Store {
         })
     }
 
+    /// Puts the bytes of `reader` into the store if they are `object`.
+    ///
+    /// # Errors
+    /// As [`Store::put_with`], and [`Kind::Rejected`] when they are others; then nothing is kept.
+    pub fn put_checked(&self, object: Object, reader: impl Read, what: &str) -> Result<()> {
+        let mut new = self.temporary()?;
+        let mut out = Hashing::new(new.as_file_mut());
+        // One byte more than there may be shows that there are more.
+        io::copy(&mut reader.take(object.size.saturating_add(1)), &mut out)
+            .context(Kind::Environment, || format!("{what}: failed copying to the store"))
+            .map_err(with_room_hint)?;
+        let found = out.finish();
+        if found == object {
+            return self.adopt(new, object).map_err(with_room_hint);
+        }
+        let message = format!(
+            "{what}: expected sha256 {} ({} bytes), found {} ({} bytes)",
+            object.sha256, object.size, found.sha256, found.size
+        );
+        Err(Error::new(Kind::Rejected, message).hint("what was offered is not what the lock names"))
+    }
+
     /// Puts bytes into the store.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ use crate::names::{Cmdline, GuestPath, Line, ModuleRequest, Name, VolumeName};
 use crate::room;
 
 /// The largest manifest read, in bytes; a sane one is a few kilobytes.
-const MAX_BYTES: u64 = 1 << 20;
+pub(super) const MAX_BYTES: u64 = 1 << 20;
 
 /// The most vCPUs a digest is computed for; QEMU's q35 machine ends at 4096, KVM's guests earlier.
 const MAX_VCPUS: u32 = 4096;
@@ -94,7 +94,7 @@ impl Loaded {
     /// [`Kind::Malformed`] with line and column; [`Kind::Environment`] when a file cannot be read.
     pub fn read(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
-        let text = read_text(path)?;
+        let text = read_text(path, MAX_BYTES)?;
         let document = Document { name: &name, text: &text };
         let written: Written = document.parse()?;
         let directory = directory_of(path).to_owned();
@@ -103,14 +103,40 @@ impl Loaded {
     }
 }
 
-pub(super) fn read_text(path: &Path) -> Result<String> {
+impl Loaded {
+    /// The manifest of a release or a bundle, which is written out: it names no recipe, and has one
+    /// spelling. `name` is what messages call it.
+    ///
+    /// # Errors
+    /// [`Kind::Malformed`] when it is anything else.
+    pub fn released(text: &str, name: &str) -> Result<Manifest> {
+        let document = Document { name, text };
+        let written: Written = document.parse()?;
+        // A place below which nothing is, so that no path in it leads anywhere.
+        let manifest = check(document, written, Path::new("/dev/null"))?;
+        match manifest.canonical() == text {
+            true => Ok(manifest),
+            false => Err(Error::new(
+                Kind::Malformed,
+                format!("{name} is not in the form in which a release has it"),
+            )
+            .hint("was it edited? a release is made again with `counterfoil build MANIFEST`")),
+        }
+    }
+}
+
+/// The text of a file of at most so many bytes.
+///
+/// # Errors
+/// [`Kind::Malformed`] when it is larger, or not text; [`Kind::Environment`] when it cannot be read.
+pub fn read_text(path: &Path, most: u64) -> Result<String> {
     let mut bytes = Vec::new();
     File::open(path)
-        .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
+        .and_then(|file| file.take(most + 1).read_to_end(&mut bytes))
         .context(Kind::Environment, || format!("failed reading `{}`", path.display()))?;
-    if bytes.len() as u64 > MAX_BYTES {
-        let message = format!("`{}` is larger than {MAX_BYTES} bytes", path.display());
-        return Err(Error::new(Kind::Malformed, message).hint("is this a manifest?"));
+    if bytes.len() as u64 > most {
+        let message = format!("`{}` is larger than {most} bytes", path.display());
+        return Err(Error::new(Kind::Malformed, message).hint("is this a manifest or a lock?"));
     }
     String::from_utf8(bytes)
         .context(Kind::Malformed, || format!("`{}` is not UTF-8", path.display()))

@@ -13,12 +13,16 @@ use tempfile::NamedTempFile;
 
 use crate::digest::{Object, Sha256};
 use crate::error::{Context as _, Error, Kind, Result};
+use crate::manifest::load::read_text;
 use crate::manifest::yaml::{Document, emit};
 use crate::manifest::{Manifest, directory_of};
 use crate::names::{GuestPath, Line, Name, ProjectName, ProjectVersion, Suite};
 
 /// The lock's format. One version so far; a reader refuses any other.
 pub const VERSION: u32 = 1;
+
+/// The largest lock that is read: one of a directory of half a million files.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// Every input of one manifest, pinned.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -263,16 +267,35 @@ impl Lock {
     /// # Errors
     /// [`Kind::Malformed`] when it is not a lock, [`Kind::Environment`] when it cannot be read.
     pub fn read(path: &Path) -> Result<Option<Self>> {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
+        match fs::symlink_metadata(path) {
+            Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => {
                 return Err(error)
                     .context(Kind::Environment, || format!("failed reading `{}`", path.display()));
             }
-        };
-        let name = path.display().to_string();
-        let lock: Self = Document { name: &name, text: &text }.parse().map_err(|error| {
+        }
+        Self::parse(&read_text(path, MAX_BYTES)?, &path.display().to_string()).map(Some)
+    }
+
+    /// The lock of a release or a bundle, as it is written.
+    ///
+    /// # Errors
+    /// [`Kind::Malformed`] when it is none, or has another spelling.
+    pub fn released(text: &str, name: &str) -> Result<Self> {
+        let lock = Self::parse(text, name)?;
+        match lock.canonical() == text {
+            true => Ok(lock),
+            false => {
+                let message =
+                    format!("{name} is not in the form in which `counterfoil lock` writes it");
+                Err(Error::new(Kind::Malformed, message))
+            }
+        }
+    }
+
+    fn parse(text: &str, name: &str) -> Result<Self> {
+        let lock: Self = Document { name, text }.parse().map_err(|error| {
             error.hint("a lock is written by `counterfoil lock`, never by hand")
         })?;
         if lock.version != VERSION {
@@ -282,7 +305,7 @@ impl Lock {
                 Error::new(Kind::CannotDecide, message).hint("a newer counterfoil may read it")
             );
         }
-        Ok(Some(lock))
+        Ok(lock)
     }
 
     /// Writes the lock to `path`, whole or not at all.

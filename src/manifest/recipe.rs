@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::manifest::load::{check_source, check_version, read_text};
+use crate::manifest::load::{MAX_BYTES, check_source, check_version, read_text};
 use crate::manifest::types::{Firmware, Kernel, Source, Tar};
 use crate::manifest::yaml::{At, Document};
 use crate::names::{Line, Name, NameError};
@@ -73,7 +73,7 @@ pub(super) fn with_recipe<T>(
     let beside = Path::new(path.as_str()).parent().unwrap_or(Path::new(""));
     let path = directory.join(path.as_str());
     let name = path.display().to_string();
-    let text = read_text(&path)?;
+    let text = read_text(&path, MAX_BYTES)?;
     let document = Document { name: &name, text: &text };
     let added = || {
         let recipe: Recipe = document.parse()?;

@@ -9,23 +9,31 @@
 //!   launch.json                  the launch record: inputs to the digests, and the digests
 //!   inventory.json               every path in the initrd and the input it came from
 //!   THREAT-MODEL.md              what of this image is measured, and what is not
+//!   rebuilds/NAME.json           what rebuilders found, put there by them
 //! ```
 
 pub mod assemble;
 pub mod check;
+pub mod diff;
 pub mod disks;
 pub mod inventory;
 pub mod measure;
 pub mod open;
+pub mod origins;
 pub mod plan;
+pub mod reproduce;
 pub mod threat_model;
 mod trust;
+pub mod verdict;
 pub mod volumes;
 pub mod write;
 
 /// Paths in a release directory.
 pub mod layout {
     use crate::names::VolumeName;
+
+    /// The verdicts of rebuilders.
+    pub const REBUILDS: &str = "rebuilds";
 
     /// The volumes and their records.
     pub const VOLUMES: &str = "image/volumes";

@@ -24,6 +24,8 @@ pub struct Inode {
     pub links: u32,
     /// Its size in bytes.
     pub size: u64,
+    /// When it was changed, in seconds since 1970: its own time, or in the short form the image's.
+    pub mtime: u64,
     /// Whether it is of the 64-byte form.
     pub extended: bool,
     /// Whether it has extended attributes, which are not looked at.
@@ -91,7 +93,13 @@ impl Reader<'_> {
             let (long, _) =
                 Extended::read_from_prefix(&bytes).map_err(|_| malformed("too short"))?;
             let owner = Owner { uid: long.uid.get(), gid: long.gid.get() };
-            Raw { owner, links: long.nlink.get(), size: long.size.get(), union: long.union.get() }
+            Raw {
+                owner,
+                links: long.nlink.get(),
+                size: long.size.get(),
+                union: long.union.get(),
+                mtime: long.mtime.get(),
+            }
         } else {
             let owner = Owner { uid: short.uid.get().into(), gid: short.gid.get().into() };
             Raw {
@@ -99,6 +107,7 @@ impl Reader<'_> {
                 links: short.nlink.get().into(),
                 size: short.size.get().into(),
                 union: short.union.get(),
+                mtime: self.superblock.build_time,
             }
         };
         let kind = match mode & MODE_TYPE {
@@ -118,6 +127,7 @@ impl Reader<'_> {
             owner: raw.owner,
             links: raw.links,
             size: raw.size,
+            mtime: raw.mtime,
             extended,
             attributes: attributes > 0,
             data: match kind {
@@ -166,6 +176,7 @@ struct Raw {
     links: u32,
     size: u64,
     union: u32,
+    mtime: u64,
 }
 
 /// Size of the extended attributes behind an inode (`erofs_xattr_ibody_size`).

@@ -1,0 +1,123 @@
+//! A release made again from its own manifest and lock, and held against what it is.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::image::{cpio, erofs, igvm, verity};
+use crate::input::bounded;
+use crate::input::fetch::Fetcher;
+use crate::input::open::Opener;
+use crate::launch;
+use crate::manifest::load::{self, Loaded};
+use crate::manifest::{Lock, Manifest};
+use crate::names::VolumeName;
+use crate::release::assemble::{Order, assemble};
+use crate::release::diff::{self, Compared};
+use crate::release::verdict::Identity;
+use crate::release::{layout, write};
+
+/// The largest manifest or lock that is read.
+const MAX_TEXT: u64 = 64 << 20;
+
+/// What came of making a release again.
+#[derive(Debug)]
+pub struct Rebuilt {
+    /// Which release it was.
+    pub identity: Identity,
+    /// How far it came.
+    pub outcome: Outcome,
+    /// Volumes whose contents are not in the release, so that only their records could be compared.
+    pub not_rebuilt: Vec<VolumeName>,
+}
+
+/// How far a rebuild came.
+#[derive(Debug)]
+pub enum Outcome {
+    /// To the end.
+    Compared(Compared),
+    /// Not: something is missing.
+    Missing(Error),
+}
+
+/// Makes the release at `root` again in the directory `again`, which must not be there, and compares.
+/// Inputs are taken from the store, or fetched; what lies in the release is not believed, but for its
+/// manifest and lock, which are what is being tried.
+///
+/// # Errors
+/// When the release is none, or says what is not so; what is merely missing is an [`Outcome`].
+pub fn reproduce(root: &Path, fetcher: &Fetcher<'_>, again: &Path) -> Result<Rebuilt> {
+    if !root.join(layout::RECORD).is_file() {
+        let message = format!("`{}` is not a release: it has no `launch.json`", root.display());
+        return Err(Error::new(Kind::CannotDecide, message)
+            .hint("make one with `counterfoil build MANIFEST`"));
+    }
+    let text = |name: &str| load::read_text(&root.join(name), MAX_TEXT);
+    let named = |name: &str| format!("`{}`", root.join(name).display());
+    let manifest = Loaded::released(&text(layout::MANIFEST)?, &named(layout::MANIFEST))?;
+    let lock = Lock::released(&text(layout::LOCK)?, &named(layout::LOCK))?;
+    lock.check_manifest(&manifest).map_err(|error| {
+        error.context(format!("{} does not fit the manifest beside it", named(layout::LOCK)))
+    })?;
+    let identity = Identity::of(root)?;
+    let not_rebuilt = manifest
+        .volumes
+        .iter()
+        .filter(|(_, volume)| volume.files.is_empty())
+        .map(|(name, _)| name.clone())
+        .collect();
+    let outcome = match rebuild(root, &manifest, &lock, fetcher, again) {
+        Ok(()) => Outcome::Compared(diff::compare(root, again)?),
+        Err(error) if error.kind() == Kind::CannotDecide => Outcome::Missing(error),
+        Err(error) => return Err(error),
+    };
+    Ok(Rebuilt { identity, outcome, not_rebuilt })
+}
+
+fn rebuild(
+    root: &Path,
+    manifest: &Manifest,
+    lock: &Lock,
+    fetcher: &Fetcher<'_>,
+    again: &Path,
+) -> Result<()> {
+    check_writers(root)?;
+    // Nothing stands beside the manifest: the publisher's files are inputs like others, by their digests.
+    let nowhere = tempfile::tempdir()
+        .context(Kind::Environment, || "failed making a temporary directory".to_owned())?;
+    fetcher.fill(lock, manifest, nowhere.path())?;
+    let opener = Opener { lock, store: fetcher.store, manifest, directory: None };
+    let assembled = assemble(manifest, &opener, Order::Canonical)?;
+    write::write(again, manifest, lock, &assembled, fetcher.report)?;
+    Ok(())
+}
+
+/// Writers of an epoch that this program does not have would write other bytes.
+fn check_writers(root: &Path) -> Result<()> {
+    let path = root.join(layout::RECORD);
+    let record: Value = serde_json::from_slice(&bounded::whole(&path)?)
+        .context(Kind::Malformed, || format!("`{}`", path.display()))?;
+    let ours = [cpio::EPOCH, erofs::EPOCH, verity::EPOCH, igvm::EPOCH, launch::EPOCH];
+    let ours: BTreeMap<&str, &str> =
+        ours.into_iter().filter_map(|epoch| Some((epoch.split_once('/')?.0, epoch))).collect();
+    let writers = record["writers"].as_object().cloned().unwrap_or_default();
+    let unknown = |(kind, epoch): &(&String, &Value)| {
+        epoch.as_str().is_none_or(|epoch| ours.get(kind.as_str()) != Some(&epoch))
+    };
+    match writers.iter().find(unknown) {
+        None => Ok(()),
+        Some((kind, epoch)) => {
+            let message = format!(
+                "the release was written by {epoch}, and this program has {}",
+                ours.get(kind.as_str())
+                    .map_or("no such writer".to_owned(), |epoch| format!("\"{epoch}\""))
+            );
+            Err(Error::new(Kind::CannotDecide, message).hint(format!(
+                "rebuild with a version that has it; the release names {}",
+                record["tool"]
+            )))
+        }
+    }
+}
