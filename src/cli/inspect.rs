@@ -1,5 +1,6 @@
 //! `inspect`: what is in an artifact, in a page.
 
+mod artifact;
 mod firmware;
 mod kernel;
 
@@ -33,13 +34,16 @@ Examples:
   counterfoil inspect linux-image-6.12-cloud-amd64.deb
   counterfoil inspect vmlinuz --config .config
   counterfoil inspect OVMF.amdsev.fd
+  counterfoil inspect initrd.img                              a page about it; so for EROFS images, unified
+                                                              kernel images, launch records, IGVM files
 
-Exit codes: 0 it makes a confidential guest, 10 it does not, 20 that cannot be told.";
+Exit codes: 0 it makes a confidential guest, or is understood, 10 it makes none, 20 that cannot be told.";
 
-/// Show what a kernel or a firmware image is, and whether it makes a confidential guest.
+/// Show what an artifact is, and of a kernel or a firmware whether it makes a confidential guest.
 ///
 /// A kernel: a bzImage (its configuration is looked for beside it), a Debian kernel package, or a
-/// configuration file. A firmware: an OVMF image.
+/// configuration file. A firmware: an OVMF image. Of initrds, EROFS images, unified kernel images, launch
+/// records and IGVM files, whoever made them, it shows in a page what is in them.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Inspect {
@@ -48,6 +52,9 @@ pub(super) struct Inspect {
     /// The kernel's configuration, when it does not stand beside the kernel.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// List everything, and not what fits a page.
+    #[arg(long)]
+    full: bool,
 }
 
 impl Inspect {
@@ -59,6 +66,9 @@ impl Inspect {
             .context(Kind::Environment, failed)?;
         if head.starts_with(b"!<arch>\n") {
             return self.package(ui);
+        }
+        if let Some(shown) = artifact::show(ui, &self.file, self.full) {
+            return shown;
         }
         let metadata = fs::metadata(&self.file).context(Kind::Environment, failed)?;
         if !metadata.is_file() || metadata.len() > MAX_FILE {

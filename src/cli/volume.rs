@@ -1,7 +1,7 @@
 //! `volume`: what a guest reads and cannot be given another of.
 
 mod build;
-mod inspect;
+pub(super) mod inspect;
 mod listing;
 mod verify;
 

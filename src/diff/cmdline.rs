@@ -20,7 +20,18 @@ pub(super) fn compare(diff: &mut Diff, one: &str, two: &str) {
     if only_one.is_empty() && only_two.is_empty() {
         let (cause, what) = match first == second {
             true => (Cause::Cmdline, "other spaces between the same words".to_owned()),
-            false => (Cause::Order, format!("the same words in another order: `{one}` → `{two}`")),
+            false => {
+                let at = first.iter().zip(&second).take_while(|(one, two)| one == two).count();
+                let word =
+                    |words: &[&str]| words.get(at).map_or(String::new(), |word| (*word).to_owned());
+                let what = format!(
+                    "the same words in another order, word {}: `{}` → `{}`",
+                    at + 1,
+                    word(&first),
+                    word(&second)
+                );
+                (Cause::Order, what)
+            }
         };
         return diff.differs(cause, what);
     }

@@ -27,7 +27,10 @@ pub(super) fn compare(diff: &mut Diff, one: &FileRange, two: &FileRange) -> Resu
     let second = Reader::new(two, two.range.size).map_err(|error| failed("the second", error))?;
     let before = diff.differences.len();
     let mut closed = 0;
-    match (nodes(&first, &mut closed), nodes(&second, &mut closed)) {
+    // Another time in the superblock is one difference, and not one in each of the inodes that take it.
+    let own_times = first.superblock().build_time != second.superblock().build_time;
+    let mut all = |reader| nodes(reader, own_times, &mut closed);
+    match (all(&first), all(&second)) {
         (Ok(nodes), Ok(others)) => {
             let contents = |diff: &mut Diff, one: &Inode, two: &Inode| {
                 contents(diff, (&first, one), (&second, two))
@@ -135,7 +138,12 @@ fn tree_of(diff: &mut Diff, one: &FileRange, two: &FileRange) {
     }
 }
 
-fn nodes(reader: &Reader<'_>, closed: &mut u64) -> Result<Nodes<Inode>, ReadError> {
+/// All paths; with times of their own only, where that is asked for.
+fn nodes(
+    reader: &Reader<'_>,
+    own_times: bool,
+    closed: &mut u64,
+) -> Result<Nodes<Inode>, ReadError> {
     let mut nodes = Nodes::new();
     reader.walk(|path, inode| {
         let kind = match inode.kind {
@@ -158,7 +166,7 @@ fn nodes(reader: &Reader<'_>, closed: &mut u64) -> Result<Nodes<Inode>, ReadErro
             kind,
             mode: inode.mode.into(),
             owner: (inode.owner.uid, inode.owner.gid),
-            mtime: inode.mtime,
+            mtime: if own_times && !inode.extended { 0 } else { inode.mtime },
             device: (0, 0),
             target,
             links: if kind == Kind::File { inode.links } else { 0 },

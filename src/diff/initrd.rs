@@ -65,11 +65,6 @@ impl Initrd {
         }
         Ok(initrd)
     }
-
-    /// How many paths there are.
-    pub(crate) fn count(&self) -> usize {
-        self.segments.iter().map(|segment| segment.members.len()).sum()
-    }
 }
 
 impl Segment {
@@ -180,7 +175,7 @@ pub(super) fn compare(diff: &mut Diff, one: &FileRange, two: &FileRange) -> Resu
 fn segment(diff: &mut Diff, one: &Segment, two: &Segment) -> Result<(), DiffError> {
     let before = diff.differences.len();
     let (first, second) = (one.nodes(), two.nodes());
-    tree::compare(diff, &first, &second, |diff, one, two| bytes::compare(diff, one, two))
+    tree::compare(diff, &first, &second, bytes::compare)
         .map_err(|error: io::Error| DiffError::Read("a member of an initrd".to_owned(), error))?;
     let names = |segment: &Segment| -> Vec<Vec<u8>> {
         segment.members.iter().map(|member| member.name.clone()).collect()

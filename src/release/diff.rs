@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use counterfoil_init::volume::PREFIX;
+
 use crate::diff::{Artifact, Cause, Diff, DiffError, Difference, Part};
 use crate::error::{Error, Kind, Result};
 use crate::input::bounded;
@@ -128,6 +130,7 @@ pub fn compare(one: &Path, two: &Path) -> Result<Compared> {
     if files.len() > before {
         known.push(Part::Volumes);
     }
+    without_consequences(&mut artifacts);
     let mut records = Diff::default();
     let open = |side: &Side| Artifact::open(&side.path(layout::RECORD));
     let (record, other) = (open(&first).map_err(failed)?, open(&second).map_err(failed)?);
@@ -179,6 +182,30 @@ pub fn compare(one: &Path, two: &Path) -> Result<Compared> {
         diff.differences.extend(more.differences);
     }
     Ok(Compared { diff, measured, files })
+}
+
+/// Leaves out what follows from another volume: its word on the command line, and its UUID, which is made
+/// from its contents.
+fn without_consequences(artifacts: &mut Diff) {
+    let of = |found: &Difference, name: &str| {
+        let at = found.at.first();
+        at.is_some_and(|at| *at == format!("{}/{name}.img", layout::VOLUMES))
+            || at.is_some_and(|at| *at == format!("{}/{name}.json", layout::VOLUMES))
+    };
+    let all = artifacts.differences.clone();
+    artifacts.differences.retain(|found| {
+        let at = found.at.first().map_or("", String::as_str);
+        if at == layout::CMDLINE {
+            let word = found.what.trim_start_matches('`').strip_prefix(PREFIX);
+            let name = word.and_then(|word| Some(word.split_once('=')?.0));
+            return !name.is_some_and(|name| all.iter().any(|other| of(other, name)));
+        }
+        let follows = found.cause == Cause::Uuid
+            && all
+                .iter()
+                .any(|other| other.cause != Cause::Uuid && other.at.first() == found.at.first());
+        !follows
+    });
 }
 
 /// The causes that a launch is described by come first, then what it is made of, then what follows.

@@ -28,13 +28,18 @@ Exit codes: 0 all is understood, 20 something is not, 30 it is damaged.";
 /// Show what is in a volume: superblock, numbers, every path, and the parameters of dm-verity.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Inspect {
+pub(in crate::cli) struct Inspect {
     /// The volume, or any EROFS image.
     image: PathBuf,
 }
 
 impl Inspect {
-    pub(super) fn run(self, ui: &Ui) -> Result<()> {
+    /// Of this file.
+    pub(in crate::cli) fn of(image: PathBuf) -> Self {
+        Self { image }
+    }
+
+    pub(in crate::cli) fn run(self, ui: &Ui) -> Result<()> {
         let named = || format!("`{}`", self.image.display());
         let held = File::open(&self.image)
             .and_then(Held::new)
