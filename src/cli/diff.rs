@@ -72,7 +72,7 @@ impl DiffCommand {
         } else if same {
             ui.answer("the same\n")?;
         } else {
-            ui.answer(&text(ui, &diff, self.full))?;
+            ui.answer(&text(ui, &diff, self.full, files.is_some()))?;
         }
         for what in &diff.not_understood {
             ui.warn(&printable(&format!("not looked into: {what}")));
@@ -100,11 +100,13 @@ fn artifacts(one: &Path, two: &Path) -> Result<Diff> {
         (Artifact::open(one).map_err(failed)?, Artifact::open(two).map_err(failed)?);
     let mut diff = Diff::default();
     first.compare(&second, &mut diff).map_err(failed)?;
+    diff.causes_first();
     Ok(diff)
 }
 
 /// What differs: a line for each cause, or with `full` for each difference.
-pub(super) fn text(ui: &Ui, diff: &Diff, full: bool) -> String {
+/// Of releases, those in one artifact are put together.
+pub(super) fn text(ui: &Ui, diff: &Diff, full: bool, releases: bool) -> String {
     let mut text = String::new();
     if full {
         for found in &diff.differences {
@@ -121,7 +123,7 @@ pub(super) fn text(ui: &Ui, diff: &Diff, full: bool) -> String {
         }
         return text;
     }
-    let groups = grouped(diff);
+    let groups = grouped(diff, releases);
     for (found, more) in groups.iter().take(SHOWN) {
         text += &line(ui, found, *more);
     }
@@ -131,14 +133,14 @@ pub(super) fn text(ui: &Ui, diff: &Diff, full: bool) -> String {
     text
 }
 
-/// One of each cause, artifact and input, with the number of others like it.
-fn grouped(diff: &Diff) -> Vec<(&Difference, usize)> {
+/// One of each cause, and of releases each artifact and input, with the number of others like it.
+fn grouped(diff: &Diff, releases: bool) -> Vec<(&Difference, usize)> {
     let mut groups: Vec<(&Difference, usize)> = Vec::new();
     for found in &diff.differences {
         let alike = |(other, _): &&mut (&Difference, usize)| {
             other.cause == found.cause
                 && other.from == found.from
-                && other.at.first() == found.at.first()
+                && (!releases || other.at.first() == found.at.first())
         };
         match groups.iter_mut().find(alike) {
             Some((_, more)) => *more += 1,

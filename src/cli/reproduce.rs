@@ -167,7 +167,7 @@ impl Reproduce {
             answer += &format!("other bytes in    {}\n", compared.files.join(", "));
         }
         if self.full && verdict.cause.is_some() {
-            answer += &text(ui, &compared.diff, true);
+            answer += &text(ui, &compared.diff, true, true);
         }
         if verdict.cause.is_none() {
             answer += &format!("{}\n", verdict.sentence);

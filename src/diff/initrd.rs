@@ -93,9 +93,10 @@ impl Segment {
                     }
                     Err(error) => {
                         // After a whole archive another may follow that is packed.
-                        let behind = match &error {
-                            ReadError::Malformed { offset, .. } => *offset,
-                            _ => plain.range.size,
+                        let behind = match members.last() {
+                            Some(last) => behind(&plain, last)
+                                .map_err(|error| DiffError::Read(name.to_owned(), error))?,
+                            None => 0,
                         };
                         let rest = packing::part(&plain, behind, plain.range.size - behind);
                         let head = packing::head(&rest, 8)
@@ -138,6 +139,22 @@ impl Segment {
         }
         nodes
     }
+}
+
+/// Where something begins behind the archive whose last member is `last`: after its trailer and zeroes.
+fn behind(plain: &FileRange, last: &Member) -> io::Result<u64> {
+    // A header, `TRAILER!!!` with its NUL, and padding.
+    let mut at = (last.data.end.next_multiple_of(4) + 124).min(plain.range.size);
+    let mut chunk = [0; 4096];
+    while at < plain.range.size {
+        let count = usize::try_from((plain.range.size - at).min(4096)).unwrap_or(0);
+        plain.read_exact_at(&mut chunk[..count], at)?;
+        match chunk[..count].iter().position(|byte| *byte != 0) {
+            Some(found) => return Ok(at + found as u64),
+            None => at += count as u64,
+        }
+    }
+    Ok(at)
 }
 
 /// Compares two initrds.

@@ -102,6 +102,17 @@ impl Diff {
         }
     }
 
+    /// Puts last what changes whenever something is made again: where anything else differs, that is the cause.
+    pub fn causes_first(&mut self) {
+        let follows = |found: &Difference| {
+            matches!(
+                found.cause,
+                Cause::Mtime | Cause::InodeNumbers | Cause::BuildTime | Cause::Uuid | Cause::Tool
+            )
+        };
+        self.differences.sort_by_key(follows);
+    }
+
     /// Notes that something here was not looked into.
     pub fn not_understood(&mut self, what: &str) {
         self.not_understood.push(format!("{}: {what}", self.at.join(": ")));

@@ -175,6 +175,7 @@ pub fn compare(one: &Path, two: &Path) -> Result<Compared> {
             diff.differences.extend(documents);
         }
     }
+    diff.causes_first();
     // A record may have other bytes that mean the same.
     if diff.is_same() && !same {
         let mut more = Diff::default();

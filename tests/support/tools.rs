@@ -14,7 +14,7 @@ use counterfoil::tree::archive::{Archive, Member};
 use super::real;
 
 /// The programs' packages and every library that they load there.
-const PACKAGES: [&str; 22] = [
+const PACKAGES: [&str; 25] = [
     "btrfs-progs",
     "cryptsetup-bin",
     "e2fsprogs",
@@ -28,6 +28,7 @@ const PACKAGES: [&str; 22] = [
     "libext2fs2",
     "libjson-c5",
     "liblz4-1",
+    "liblzma5",
     "liblzo2-2",
     "libpcre2-8-0",
     "libpopt0",
@@ -36,7 +37,9 @@ const PACKAGES: [&str; 22] = [
     "libudev1",
     "libuuid1",
     "libzstd1",
+    "systemd-boot-efi",
     "zlib1g",
+    "zstd",
 ];
 
 /// A command of one of the programs, such as `mkfs.erofs`, `veritysetup` or `e2fsck`.
@@ -50,6 +53,11 @@ pub fn tool(name: &str) -> Command {
     command.args(["--inhibit-cache", "--library-path", &libraries.join(":")]);
     command.arg(program.iter().find(|path| path.is_file()).unwrap());
     command
+}
+
+/// A file of one of the packages.
+pub fn file(path: &str) -> PathBuf {
+    root().join(path)
 }
 
 /// Runs one, which must succeed, and returns what it said.
