@@ -20,6 +20,9 @@ use crate::names::{GuestPath, Line, Name, ProjectName, ProjectVersion, Suite};
 /// The lock's format. One version so far; a reader refuses any other.
 pub const VERSION: u32 = 1;
 
+/// The largest lock that is read, in bytes; one of a thousand packages has less than one megabyte.
+const MAX_BYTES: u64 = 64 << 20;
+
 /// Every input of one manifest, pinned.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -263,6 +266,10 @@ impl Lock {
     /// # Errors
     /// [`Kind::Malformed`] when it is not a lock, [`Kind::Environment`] when it cannot be read.
     pub fn read(path: &Path) -> Result<Option<Self>> {
+        if fs::metadata(path).is_ok_and(|it| !it.is_file() || it.len() > MAX_BYTES) {
+            let message = format!("`{}` is no file of at most {MAX_BYTES} bytes", path.display());
+            return Err(Error::new(Kind::Malformed, message).hint("is this a lock?"));
+        }
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
