@@ -1,5 +1,6 @@
 //! The command line. One small file a subcommand: arguments in, library call, output out.
 
+mod audit;
 mod bound;
 mod build;
 mod explain;
@@ -91,6 +92,7 @@ enum Command {
     Explain(explain::Explain),
     IdBlock(Box<id_block::IdBlock>),
     Inspect(inspect::Inspect),
+    Audit(audit::Audit),
     Volume(volume::Volume),
     Schema(schema::Schema),
     #[command(hide = true)]
@@ -133,6 +135,7 @@ impl Command {
             Self::Explain(command) => command.run(ui),
             Self::IdBlock(command) => command.run(ui),
             Self::Inspect(command) => command.run(ui),
+            Self::Audit(command) => command.run(ui),
             Self::Volume(command) => command.run(ui),
             Self::Schema(command) => command.run(ui),
             Self::Bound(command) => command.run(),

@@ -12,6 +12,7 @@
 //! ```
 
 pub mod assemble;
+pub mod audit;
 pub mod check;
 pub mod disks;
 pub mod inventory;
