@@ -84,7 +84,7 @@ fn provenance(manifest: &Manifest, found: &mut Found) {
     let rooms = manifest.builds().into_iter().flat_map(|(_, build)| &build.room);
     for name in rooms.map(|from| &from.value) {
         if matches!(manifest.inputs.get(name), Some(Source::Deb(_))) {
-            found.add("input-vendor-build", format!("{}, tools to compile with", input(name)));
+            found.add("input-vendor-build", format!("{} (tools to compile with)", input(name)));
         }
     }
     for (name, source) in &manifest.inputs {

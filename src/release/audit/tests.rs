@@ -118,7 +118,7 @@ fn a_quiet_image_has_nothing_but_what_every_image_has() {
     let found = found(QUIET, Some(&evidence()), Some(&closed()));
     assert_eq!(found.keys().copied().collect::<Vec<_>>(), ALWAYS);
     assert_eq!(found["policy"], ["0x3d20000"]);
-    assert_eq!(found["input-vendor-build"], ["input `room`, tools to compile with"]);
+    assert_eq!(found["input-vendor-build"], ["input `room` (tools to compile with)"]);
 }
 
 #[test]
