@@ -15,8 +15,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use counterfoil::digest::Sha256;
-use counterfoil::image::cpio;
 use counterfoil::image::cpio::read::{Member, ReadError, Reader, Type};
+use counterfoil::image::cpio::{self, ours};
 use counterfoil::names::{GuestPath, Owner};
 use counterfoil::tree::{Blob, Content, Entry, Node, Tree};
 use proptest::prelude::*;
@@ -100,6 +100,70 @@ fn epoch_1_is_pinned() {
         Sha256::of(written(&sample())).to_string(),
         "858bdf8041acb446bc0fb1ebccf144bcbb955529c671e082b60c34fcd6cfd5eb"
     );
+}
+
+#[test]
+fn what_was_written_is_read_back() {
+    let bytes = written(&sample());
+    let members = ours::read(bytes.as_slice(), &["init", "srv/data", "lib64"]).unwrap();
+    let paths: Vec<_> = members.iter().map(|member| member.path.as_str()).collect();
+    assert_eq!(paths, ["etc", "etc/hosts", "init", "lib64", "srv", "srv/data", "tmp"]);
+    let contents = |path: &str| members.iter().find(|it| it.path == path).unwrap().contents.clone();
+    assert_eq!(contents("init").unwrap(), b"#!");
+    assert_eq!(contents("srv/data").unwrap(), b"");
+    assert_eq!(
+        (contents("lib64"), contents("etc/hosts")),
+        (None, None),
+        "no file, and not asked for"
+    );
+    assert!(members.iter().all(|member| !member.is_set_id()));
+    let program = |mode| {
+        let mut tree = Tree::default();
+        tree.place(path("/a"), node(Entry::File(Content::from_bytes(Vec::new())), mode)).unwrap();
+        ours::read(written(&tree).as_slice(), &[]).unwrap()[0].is_set_id()
+    };
+    assert!(program(0o4755) && program(0o2711) && !program(0o4644) && !program(0o1755));
+}
+
+/// One member of an initrd, as anybody may write it.
+fn member(path: &str, mode: u32, links: u32, contents: &str) -> String {
+    let mut text = format!("070701{:08x}{mode:08x}{:08x}{:08x}{links:08x}{:08x}", 1, 0, 0, 0);
+    text += &format!("{:08x}", contents.len());
+    text += &format!("{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{path}\0", 0, 0, 0, 0, path.len() + 1, 0);
+    text += &"\0".repeat(text.len().wrapping_neg() % 4);
+    text + contents + &"\0".repeat(contents.len().wrapping_neg() % 4)
+}
+
+/// What the kernel would take for another file than a reader does.
+#[test]
+fn what_is_not_ours_is_not_read() {
+    let init = member("init", 0o100_755, 1, "#!");
+    let end = member("TRAILER!!!", 0, 1, "");
+    let etc = member("etc", 0o040_755, 2, "");
+    let right = format!("{etc}{}{init}{end}", member("etc/plan", 0o100_644, 1, "plan\n"));
+    assert_eq!(ours::read(right.as_bytes(), &[]).unwrap().len(), 3);
+    let link = member("x", 0o120_777, 1, "etc");
+    for (what, wrong) in [
+        ("out of order", format!("{init}{init}{end}")),
+        ("out of order", format!("{init}{etc}{end}")),
+        ("directory of its own", format!("{}{init}{end}", member("./init", 0o100_755, 1, "#!"))),
+        ("directory of its own", format!("{}{init}{end}", member("/init", 0o100_755, 1, "#!"))),
+        ("directory of its own", format!("{link}{}{end}", member("x/plan", 0o100_644, 1, "plan"))),
+        ("directory of its own", format!("{}{end}", member("etc/plan", 0o100_644, 1, "plan"))),
+        ("symbolic link", format!("{}{end}", member("init", 0o100_755, 2, "#!"))),
+        ("symbolic link", format!("{}{end}", member("null", 0o020_666, 1, ""))),
+        ("another archive", format!("{right}{}{end}", member("later", 0o100_644, 1, ""))),
+        ("cannot be read", format!("{init}\0\0\0\0{}", "x".repeat(200))),
+        ("checksum", right.replace("070701", "070702")),
+        ("cannot be read", right.replacen("070701000", "070701+00", 1)),
+        ("cannot be read", init.clone()),
+        ("cannot be read", String::new()),
+        ("cannot be read", right[..right.len() - 4].to_owned()),
+        ("too large", format!("{}{end}", init.replace("00000002", "ffffffff"))),
+    ] {
+        let error = ours::read(wrong.as_bytes(), &["init"]).unwrap_err().to_string();
+        assert!(error.contains(what), "{what}: {error}");
+    }
 }
 
 /// Skipped, and said so, where GNU cpio is not installed.

@@ -155,7 +155,7 @@ fn beside(kernel: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-fn read_config(path: &Path) -> Result<Config> {
+pub(super) fn read_config(path: &Path) -> Result<Config> {
     let named = || format!("`{}`", path.display());
     let text = bounded::whole(path)?;
     Config::parse(&String::from_utf8_lossy(&text))

@@ -1,5 +1,6 @@
 //! The command line. One small file a subcommand: arguments in, library call, output out.
 
+mod audit;
 mod bound;
 mod build;
 mod bundle;
@@ -95,6 +96,7 @@ enum Command {
     Explain(explain::Explain),
     IdBlock(Box<id_block::IdBlock>),
     Inspect(inspect::Inspect),
+    Audit(audit::Audit),
     Volume(volume::Volume),
     Bundle(bundle::Bundle),
     Reproduce(reproduce::Reproduce),
@@ -140,6 +142,7 @@ impl Command {
             Self::Explain(command) => command.run(ui),
             Self::IdBlock(command) => command.run(ui),
             Self::Inspect(command) => command.run(ui),
+            Self::Audit(command) => command.run(ui),
             Self::Volume(command) => command.run(ui),
             Self::Bundle(command) => command.run(ui, settings),
             Self::Reproduce(command) => command.run(ui, settings),

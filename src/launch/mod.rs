@@ -28,7 +28,7 @@ pub mod profile;
 pub mod record;
 pub mod sev;
 pub mod trace;
-mod unmeasured;
+pub(crate) mod unmeasured;
 pub mod vmsa;
 pub mod volume;
 

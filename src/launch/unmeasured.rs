@@ -71,7 +71,8 @@ fn blobs(state: &NamedBlobs) -> &'static str {
     }
 }
 
-const ALWAYS: &[(&str, &str)] = &[
+/// What the host chooses at every launch, whatever it is of.
+pub(crate) const ALWAYS: &[(&str, &str)] = &[
     (
         "acpi-tables",
         "the host writes the ACPI tables; their bytecode runs in the guest's kernel with its rights",

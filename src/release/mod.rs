@@ -13,6 +13,7 @@
 //! ```
 
 pub mod assemble;
+pub mod audit;
 pub mod check;
 pub mod diff;
 pub mod disks;
