@@ -1,5 +1,6 @@
 //! The initrd writer, held in four ways: a readable dump, a pinned digest, the kernel's own format
-//! as GNU cpio reads it, and refusals.
+//! as GNU cpio reads it, and refusals. And the reader: what was written comes back, GNU cpio's archives
+//! are read, and what is damaged is refused with its place.
 
 #![allow(
     clippy::disallowed_methods,
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use counterfoil::digest::Sha256;
 use counterfoil::image::cpio;
+use counterfoil::image::cpio::read::{Member, ReadError, Reader, Type};
 use counterfoil::names::{GuestPath, Owner};
 use counterfoil::tree::{Blob, Content, Entry, Node, Tree};
 use proptest::prelude::*;
@@ -178,5 +180,290 @@ proptest! {
         order.rotate_left(turn);
         order.reverse();
         prop_assert_eq!(build(&order), first);
+    }
+}
+
+type Members = Vec<(Member, Vec<u8>)>;
+
+fn read(input: impl Read) -> Result<Members, ReadError> {
+    let (mut reader, mut members) = (Reader::new(input), Vec::new());
+    while let Some(member) = reader.next_member()? {
+        let mut data = Vec::new();
+        // An early end is told by the next call.
+        let _ = reader.data().read_to_end(&mut data);
+        members.push((member, data));
+    }
+    assert!(reader.next_member().unwrap().is_none(), "behind the end there is nothing");
+    Ok(members)
+}
+
+fn read_skipping(input: impl Read) -> Result<Vec<Member>, ReadError> {
+    let (mut reader, mut members) = (Reader::new(input), Vec::new());
+    while let Some(member) = reader.next_member()? {
+        members.push(member);
+    }
+    Ok(members)
+}
+
+/// A reader that gives a byte at a time.
+struct Slowly<'a>(&'a [u8]);
+
+impl Read for Slowly<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = buffer.len().min(1);
+        self.0.read(&mut buffer[..count])
+    }
+}
+
+/// One member of an archive by hand, and its trailer.
+fn archive(magic: &str, name: &str, data: &[u8], check: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (name, data, check) in [(name, data, check), ("TRAILER!!!", &[][..], 0)] {
+        let (size, name_size) = (data.len(), name.len() + 1);
+        bytes.extend(
+            format!(
+                "{magic}0000002A000081a4{:08x}{:08x}0000000165000000{size:08x}\
+                 {:08x}{:08x}{:08x}{:08x}{name_size:08x}{check:08X}{name}\0",
+                1000, 100, 8, 1, 2, 3
+            )
+            .bytes(),
+        );
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes.extend(data);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+    }
+    bytes
+}
+
+fn refusal(bytes: &[u8]) -> String {
+    let error = read(bytes).unwrap_err().to_string();
+    assert_eq!(read_skipping(bytes).unwrap_err().to_string(), error);
+    assert_eq!(read(Slowly(bytes)).unwrap_err().to_string(), error);
+    error
+}
+
+#[test]
+fn every_field_of_a_member_is_read() {
+    let bytes = archive("070701", "a/b", b"12345", 0);
+    let member = Member {
+        name: b"a/b".to_vec(),
+        ino: 42,
+        mode: 0o100_644,
+        uid: 1000,
+        gid: 100,
+        nlink: 1,
+        mtime: 0x6500_0000,
+        size: 5,
+        dev: (8, 1),
+        rdev: (2, 3),
+        check: 0,
+        summed: false,
+        archive: 0,
+        offset: 0,
+        data: 116..121,
+    };
+    assert_eq!((member.kind(), member.permissions()), (Type::File, 0o644));
+    assert_eq!(&bytes[116..121], b"12345");
+    assert_eq!(read(&*bytes).unwrap(), [(member, b"12345".to_vec())]);
+}
+
+#[test]
+fn a_sum_is_checked_where_the_magic_says_that_there_is_one() {
+    let sum = 0x31 + 0x32 + 0x33;
+    let members = read(&*archive("070702", "a", b"123", sum)).unwrap();
+    assert_eq!((members[0].0.check, members[0].0.summed), (sum, true));
+    assert_eq!(
+        refusal(&archive("070702", "a", b"123", sum + 1)),
+        "the member at byte 0: its data sum up to 0x00000096, not to 0x00000097"
+    );
+    // As the kernel has it, the field says nothing otherwise.
+    assert_eq!(read(&*archive("070701", "a", b"123", 7)).unwrap().len(), 1);
+}
+
+#[test]
+fn archives_stand_behind_one_another_with_zeroes_between() {
+    let one = archive("070701", "a", b"1", 0);
+    let mut bytes = one.clone();
+    bytes.resize(bytes.len() + 12, 0);
+    bytes.extend(&one);
+    bytes.resize(bytes.len().next_multiple_of(512), 0);
+    let members = read(&*bytes).unwrap();
+    let places: Vec<_> =
+        members.iter().map(|(member, _)| (member.archive, member.offset)).collect();
+    assert_eq!(places, [(0, 0), (1, one.len() as u64 + 12)]);
+    // Behind an archive an initrd may have a compressed one, which is not ours to read.
+    let mut bytes = one.clone();
+    bytes.extend([0x28; 200]);
+    let shown = format!("the member at byte {}: it begins with `((((((`", one.len());
+    assert!(refusal(&bytes).starts_with(&shown));
+    let mut bytes = one.clone();
+    bytes.push(0);
+    bytes.extend(&one);
+    let shown = format!("the member at byte {}: it does not begin at a multiple", one.len() + 1);
+    assert!(refusal(&bytes).starts_with(&shown));
+    assert_eq!(read(&[0; 1024][..]).unwrap(), []);
+    assert_eq!(read(&[][..]).unwrap(), []);
+}
+
+#[test]
+fn what_is_damaged_is_refused_with_its_place() {
+    let good = archive("070701", "abc", b"123", 0);
+    let changed = |at: usize, bytes: &[u8]| {
+        let mut changed = good.clone();
+        changed[at..at + bytes.len()].copy_from_slice(bytes);
+        refusal(&changed)
+    };
+    let at_0 = |what: &str| format!("the member at byte 0: {what}");
+    assert_eq!(
+        changed(0, b"070707"),
+        at_0("it begins with `070707` and not with `070701` or `070702`")
+    );
+    assert_eq!(
+        changed(14, b"+00081a4"),
+        at_0("its `c_mode` is `+00081a4`, not eight hexadecimal digits")
+    );
+    for (size, said) in [(0, 0), (1, 1), (4097, 4097), (u32::MAX, u32::MAX)] {
+        assert_eq!(
+            changed(94, format!("{size:08x}").as_bytes()),
+            at_0(&format!("its name has {said} bytes; 2 to 4096 are possible"))
+        );
+    }
+    assert_eq!(changed(111, b"\0"), at_0("its name has a NUL before the end"));
+    assert_eq!(changed(113, b"d"), at_0("its name has no NUL at the end"));
+    assert_eq!(changed(114, b"\x01"), at_0("what pads its name is not zero"));
+    assert_eq!(changed(119, b"\x01"), at_0("what pads its data is not zero"));
+    assert_eq!(
+        changed(120 + 54, b"00000001"),
+        "the member at byte 120: it marks the archive's end and has data"
+    );
+}
+
+/// Every beginning of an archive is refused, but for the whole and nothing at all.
+#[test]
+fn an_archive_that_ends_too_early_is_refused_with_its_end() {
+    let good = archive("070702", "abc", b"123", 0x96);
+    for length in 1..good.len() {
+        let error = refusal(&good[..length]);
+        assert!(error.starts_with(&format!("the archive ends at byte {length}, in a")), "{error}");
+    }
+    // Sizes of which nothing is there take no memory.
+    let mut vast = good;
+    vast[54..62].copy_from_slice(b"ffffffff");
+    assert_eq!(
+        refusal(&vast),
+        format!("the archive ends at byte {}, in a member's data", vast.len())
+    );
+}
+
+/// Skipped, and said so, where GNU cpio is not installed.
+#[test]
+fn archives_of_gnu_cpio_are_read() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("sub")).unwrap();
+    fs::write(directory.path().join("sub/one"), "contents").unwrap();
+    std::os::unix::fs::symlink("one", directory.path().join("sub/two")).unwrap();
+    for format in ["newc", "crc"] {
+        let child = Command::new("cpio")
+            .args(["--create", "--quiet", "--format", format])
+            .current_dir(directory.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
+        let Ok(mut child) = child else {
+            eprintln!("skipped: GNU cpio is not installed");
+            return;
+        };
+        let names = b"sub\nsub/one\nsub/two\n";
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), names).unwrap();
+        let archive = child.wait_with_output().unwrap().stdout;
+        let found: Vec<_> = read(&*archive)
+            .unwrap()
+            .into_iter()
+            .map(|(member, data)| {
+                assert_eq!(member.summed, format == "crc");
+                (String::from_utf8(member.name.clone()).unwrap(), member.kind(), data)
+            })
+            .collect();
+        let member = |name: &str, kind, data: &str| (name.to_owned(), kind, data.into());
+        assert_eq!(
+            found,
+            [
+                member("sub", Type::Directory, ""),
+                member("sub/one", Type::File, "contents"),
+                member("sub/two", Type::Symlink, "one"),
+            ]
+        );
+    }
+}
+
+fn any_entry() -> impl Strategy<Value = Entry> {
+    prop_oneof![
+        Just(Entry::Directory),
+        prop::collection::vec(any::<u8>(), 0..300)
+            .prop_map(|bytes| Entry::File(Content::from_bytes(bytes))),
+        "[a-z./]{1,40}".prop_map(|target| Entry::Symlink(target.parse().unwrap())),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_back(
+        entries in prop::collection::btree_map(
+            "[a-zA-Z0-9._-]{1,9}",
+            (any_entry(), 0..=0o7777_u16, any::<(u32, u32)>()),
+            0..8,
+        ),
+        slowly in any::<bool>(),
+    ) {
+        let mut tree = Tree::default();
+        for (name, (entry, mode, (uid, gid))) in entries {
+            prop_assume!(name != "." && name != "..");
+            let owner = Owner { uid, gid };
+            tree.place(path(&format!("/d/{name}")), Node { owner, ..node(entry, mode) }).unwrap();
+        }
+        let bytes = written(&tree);
+        let members = if slowly { read(Slowly(&bytes)) } else { read(&*bytes) }.unwrap();
+        prop_assert_eq!(
+            read_skipping(&*bytes).unwrap(),
+            members.iter().map(|(member, _)| member.clone()).collect::<Vec<_>>()
+        );
+        let mut inodes = 1..;
+        let mut read = members.iter();
+        for (path, node) in tree.iter().filter(|(path, _)| path.as_str() != "/") {
+            let (member, data) = read.next().unwrap();
+            let (kind, nlink, expected) = match &node.entry {
+                Entry::Directory => (Type::Directory, 2, Vec::new()),
+                Entry::File(content) => (Type::File, 1, content.read().unwrap()),
+                Entry::Symlink(target) => (Type::Symlink, 1, target.as_str().into()),
+            };
+            prop_assert_eq!(member.name.as_slice(), path.relative().as_bytes());
+            prop_assert_eq!((member.kind(), member.permissions()), (kind, node.mode));
+            prop_assert_eq!((member.uid, member.gid), (node.owner.uid, node.owner.gid));
+            prop_assert_eq!((member.ino, member.nlink), (inodes.next().unwrap(), nlink));
+            let data_at = |at: u64| usize::try_from(at).unwrap();
+            let range = data_at(member.data.start)..data_at(member.data.end);
+            prop_assert_eq!(&bytes[range], data.as_slice());
+            prop_assert_eq!(data, &expected);
+            let rest = (member.mtime, member.dev, member.rdev, member.check, member.summed);
+            prop_assert_eq!(rest, (0, (0, 0), (0, 0), 0, false));
+        }
+        prop_assert!(read.next().is_none());
+    }
+
+    /// Changed archives are read or refused, alike in every way of reading them.
+    #[test]
+    fn changed_bytes_are_read_alike(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut bytes = written(&sample());
+        for (index, byte) in changes {
+            let at = index.index(bytes.len());
+            bytes[at] = byte;
+        }
+        let told = |result: Result<Vec<Member>, ReadError>| result.map_err(|error| error.to_string());
+        let skipped = told(read_skipping(&*bytes));
+        let alike = |members: Members| members.into_iter().map(|(member, _)| member).collect();
+        prop_assert_eq!(&told(read(&*bytes).map(alike)), &skipped);
+        prop_assert_eq!(&told(read(Slowly(&bytes)).map(alike)), &skipped);
     }
 }

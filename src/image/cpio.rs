@@ -3,6 +3,8 @@
 //! Format: Linux `Documentation/driver-api/early-userspace/buffer-format.rst`. Written in one pass,
 //! hashed on the way; memory does not grow with the size of the files.
 
+pub mod read;
+
 use std::io::{self, Read, Write};
 
 use crate::digest::{Hashing, Object};
