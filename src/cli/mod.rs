@@ -5,6 +5,7 @@ mod build;
 mod explain;
 mod id_block;
 mod inspect;
+mod inventory;
 mod lock;
 mod measure;
 mod room;
@@ -91,6 +92,7 @@ enum Command {
     Explain(explain::Explain),
     IdBlock(Box<id_block::IdBlock>),
     Inspect(inspect::Inspect),
+    Inventory(inventory::Inventory),
     Volume(volume::Volume),
     Schema(schema::Schema),
     #[command(hide = true)]
@@ -133,6 +135,7 @@ impl Command {
             Self::Explain(command) => command.run(ui),
             Self::IdBlock(command) => command.run(ui),
             Self::Inspect(command) => command.run(ui),
+            Self::Inventory(command) => command.run(ui),
             Self::Volume(command) => command.run(ui),
             Self::Schema(command) => command.run(ui),
             Self::Bound(command) => command.run(),

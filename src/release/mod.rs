@@ -14,12 +14,14 @@
 
 pub mod assemble;
 pub mod check;
+pub mod contents;
 pub mod disks;
 pub mod inventory;
 pub mod measure;
 pub mod open;
 pub mod plan;
 pub mod sbom;
+pub mod search;
 pub mod threat_model;
 mod trust;
 pub mod volumes;
