@@ -206,7 +206,7 @@ fn an_inventory_that_is_not_of_the_artifacts_is_refused() {
     let release = with_volumes();
     let (_directory, truthful) = lying(&release, |_| ());
     assert_eq!(inventory(&truthful, &[]).code, 0);
-    let lies: [(Lie, &str); 8] = [
+    let lies: [(Lie, &str); 9] = [
         (
             |it| item(&mut it.initrd, "/init").mode = Mode(0o700),
             "`/init` of the initrd has another mode",
@@ -232,6 +232,10 @@ fn an_inventory_that_is_not_of_the_artifacts_is_refused() {
                 it.initrd.last_mut().unwrap().path = "/zzz".parse().unwrap();
             },
             "it lists `/zzz`, which is not in the initrd",
+        ),
+        (
+            |it| item(&mut it.initrd, "/init").from = "kernel/another".to_owned(),
+            "`/init` is said to be from `kernel/another`, which is not locked",
         ),
         (
             |it| {

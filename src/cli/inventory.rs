@@ -24,15 +24,15 @@ Examples:
   counterfoil inventory releases/llama --find libc6             a package
   counterfoil inventory releases/llama --find libc6@2.41-12     one version of it
 
-Every path is read from the initrd and the volumes before anything is said of it.
+Every path is read from the initrd and the volumes before anything is said of it. Which input it came
+from is the word of whoever made the release, until somebody rebuilds it.
 Exit codes: 0 listed or found, 10 not in it, or the inventory is not of the artifacts,
 20 cannot be told: there are volumes into which nobody can look.";
 
 /// How much of a launch digest is shown where it is only to be recognised.
 const SHORT: usize = 16;
 
-/// List what is in a release, with the input each path came from, or find something in it and say
-/// which part of the measurement covers it.
+/// Show what is in a release, and which part of the measurement covers it.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Inventory {
@@ -181,7 +181,7 @@ fn as_text(ui: &Ui, hits: &[Hit<'_>], record: &Record, release: &str) -> String 
                 let digest = sha256.map_or(String::new(), |digest| format!(", sha256 {digest}"));
                 let came = match one_of_several {
                     true => "one of the packages that this part was taken from".to_owned(),
-                    false => format!("{paths} paths came from it"),
+                    false => format!("{paths} paths came from it, by the inventory"),
                 };
                 let line = format!("of input `{input}`{digest}; {came}");
                 (format!("{name} {version}"), Some(line))

@@ -1,8 +1,9 @@
 //! Holding an inventory against what is really in the artifacts. Whoever makes a release writes its
 //! inventory too: nothing that it says is to be believed before every path of the initrd and of the
-//! volumes was read, in order, and found to be what it says.
+//! volumes was read, in order, and found to be what it says. Which input a path came from is in no artifact:
+//! that such an input is locked is all that can be checked without a rebuild.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 
@@ -12,6 +13,8 @@ use crate::image::cpio::read as cpio;
 use crate::image::erofs::read::{Data, Inode, ReadError, Reader, Type};
 use crate::input::report::Report;
 use crate::input::{bounded, store};
+use crate::manifest::Lock;
+use crate::manifest::lock::LockedInput;
 use crate::names::{GuestPath, Mode, Owner, VolumeName};
 use crate::release::inventory::{Inventory, Item, Unlisted};
 use crate::release::open::Release;
@@ -82,6 +85,7 @@ impl Contents {
     /// [`Kind::Rejected`] naming the first path that is not as the inventory says.
     pub fn read(release: &Release, report: &dyn Report) -> Result<Self> {
         let mut inventory = release.inventory()?;
+        check_origins(&inventory, &release.lock()?)?;
         let path = release.path(layout::INITRD);
         let file = File::open(&path)
             .context(Kind::Environment, || format!("failed reading `{}`", path.display()))?;
@@ -116,6 +120,24 @@ impl Contents {
         }
         inventory.volumes.retain(|name, _| !unseen.contains_key(name));
         Ok(Self { inventory, unseen })
+    }
+}
+
+/// What paths are said to have come from must be there.
+fn check_origins(inventory: &Inventory, lock: &Lock) -> Result<()> {
+    let mut known: BTreeSet<String> = ["counterfoil", "manifest"].map(str::to_owned).into();
+    for (name, input) in &lock.inputs {
+        known.insert(name.to_string());
+        if let LockedInput::Deb(packages) = input {
+            known.extend(packages.iter().map(|package| format!("{name}/{}", package.package)));
+        }
+    }
+    let mut items = inventory.volumes.values().chain([&inventory.initrd]).flatten();
+    match items.find(|item| !known.contains(&item.from)) {
+        Some(Item { path, from, .. }) => {
+            Err(rejected(format!("`{path}` is said to be from `{from}`, which is not locked")))
+        }
+        None => Ok(()),
     }
 }
 
