@@ -16,9 +16,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use counterfoil::digest::Sha256;
+use counterfoil::launch::Record;
 use counterfoil::manifest::Lock;
+use counterfoil::manifest::load::Loaded;
 use counterfoil::manifest::lock::LockedInput;
-use counterfoil::release::layout;
+use counterfoil::release::{layout, sbom};
 use serde_json::Value;
 use support::peer;
 use support::place::Ran;
@@ -62,12 +64,190 @@ fn measure(release: &Path) -> Ran {
     real::run(release.parent().unwrap(), &["measure", release.to_str().unwrap()])
 }
 
+/// A firmware compiled by a tool that is compiled, a closed volume, and an input of each other kind.
+const MANIFEST: &str = "
+version: 1
+name: parts
+inputs:
+  edk2: {source: {suite: trixie, package: edk2}}
+  firmware:
+    build:
+      room: [room, tool]
+      files: {/build/edk2.tar.xz: {from: edk2, source: /orig.tar.xz}, /build/sdist: {from: python}}
+      run: [/bin/sh]
+  hello: {builtin: hello}
+  kernel: {deb: {suite: trixie, packages: [linux-image]}}
+  libraries: {deb: {suite: trixie, packages: [libc6, make]}}
+  python:
+    sdist: {package: Some_Project, version: '1.0', sha256: 1111111111111111111111111111111111111111111111111111111111111111}
+  room: {deb: {suite: trixie, packages: [g++-14, libc6]}}
+  script: {file: build.sh}
+  tool:
+    build: {room: [room], files: {/build/build.sh: {from: script}}, run: [/bin/sh]}
+  url:
+    url: {url: 'https://models.example/a b', sha256: 2222222222222222222222222222222222222222222222222222222222222222}
+  weights: {file: weights.json}
+firmware: {from: firmware, path: /OVMF.fd}
+kernel: {from: kernel}
+cmdline: console=ttyS0
+files:
+  - {path: /lib/libc.so.6, from: libraries}
+  - {path: /hello, from: hello}
+  - {path: /data, from: url}
+volumes:
+  model: {mount: /model, record: weights}
+init: {exec: [/hello]}
+launch: {profile: qemu, vcpus: [1], cpus: [EPYC-v4]}
+";
+
+/// The bill of [`MANIFEST`], whatever it was launched as.
+fn hand_made() -> Vec<u8> {
+    let object = |digit: &str| format!("sha256: \"{}\", size: 1", digit.repeat(64));
+    let package = |name: &str, version: &str, digit: &str| {
+        let (deb, data) = (object(digit), object("0"));
+        format!(
+            "{{package: {name}, version: \"{version}\", architecture: amd64, suite: trixie, path: p, {deb}, data: {{{data}}}}}"
+        )
+    };
+    let (gcc, libc) = (package("g++-14", "14.2.0-19", "4"), package("libc6", "1:2.41-12+b1", "5"));
+    let (make, linux) = (package("make", "4", "6"), package("linux-image", "6", "7"));
+    let archive = "origin: Debian, suite: stable, codename: trixie, date: \"2026-01-01T00:00:00Z\"";
+    let lock = [
+        "version: 1".to_owned(),
+        format!("manifest: \"{}\"", "3".repeat(64)),
+        format!("builtin: {{init: {{{}}}, hello: {{{}}}}}", object("8"), object("9")),
+        format!(
+            "archives: {{trixie: {{{archive}, sha256: \"{}\", signed-by: [A]}}}}",
+            "3".repeat(64)
+        ),
+        "sources: {}".to_owned(),
+        "inputs:".to_owned(),
+        format!(
+            "  edk2: {{source: {{package: edk2, version: \"2025-1\", suite: trixie, parts: {{/orig.tar.xz: {{path: p, {}}}}}}}}}",
+            object("a")
+        ),
+        format!(
+            "  firmware: {{build: {{recipe: \"{}\", result: {{{}}}}}}}",
+            "3".repeat(64),
+            object("b")
+        ),
+        "  hello: {builtin: hello}".to_owned(),
+        format!("  kernel: {{deb: [{linux}]}}"),
+        format!("  libraries: {{deb: [{libc}, {make}]}}"),
+        format!(
+            "  python: {{sdist: {{package: Some_Project, version: \"1.0\", file: some.tar.gz, {}, data: {{{}}}}}}}",
+            object("1"),
+            object("0")
+        ),
+        format!("  room: {{deb: [{gcc}, {libc}]}}"),
+        format!("  script: {{file: {{{}}}}}", object("c")),
+        format!(
+            "  tool: {{build: {{recipe: \"{}\", result: {{{}}}}}}}",
+            "d".repeat(64),
+            object("e")
+        ),
+        format!("  url: {{url: {{url: 'https://models.example/a b', {}}}}}", object("2")),
+        format!("  weights: {{file: {{{}}}}}\n", object("f")),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::write(path("parts.yaml"), MANIFEST).unwrap();
+    fs::write(path("parts.lock.yaml"), lock.join("\n")).unwrap();
+    let item = |path: &str, from: &str| {
+        format!(
+            r#"{{"path": "{path}", "type": "directory", "mode": "0755", "owner": "0:0", "from": "{from}"}}"#
+        )
+    };
+    let items = [
+        item("/init", "counterfoil"),
+        item("/lib", "libraries/libc6"),
+        item("/text", "manifest"),
+        item("/url", "url"),
+    ];
+    let inventory = format!(r#"{{"version": 1, "initrd": [{}]}}"#, items.join(","));
+    let record = include_bytes!("golden/launch/record.json");
+    let digest = Sha256::of("");
+    sbom::write(&sbom::Parts {
+        manifest: &Loaded::read(&path("parts.yaml")).unwrap().manifest,
+        lock: &Lock::read(&path("parts.lock.yaml")).unwrap().unwrap(),
+        inventory: &serde_json::from_str(&inventory).unwrap(),
+        inventory_sha256: digest,
+        record: &Record::from_json(record).unwrap(),
+        record_sha256: digest,
+        igvm: None,
+    })
+    .unwrap()
+}
+
+/// What is in the image is told from what only made it, each thing from what it is of.
+#[test]
+fn every_kind_of_input_has_its_place() {
+    let json = hand_made();
+    assert_eq!(hand_made(), json);
+    let bill: Value = serde_json::from_slice(&json).unwrap();
+    let deb = |name: &str, version: &str, digit: &str| {
+        format!("deb/trixie/{name}/{version}/amd64/{}", digit.repeat(64))
+    };
+    let gcc = deb("g++-14", "14.2.0-19", "4");
+    let libc = deb("libc6", "1:2.41-12+b1", "5");
+    let (make, linux) = (deb("make", "4", "6"), deb("linux-image", "6", "7"));
+    for (reference, scope, purl) in [
+        (gcc.as_str(), "excluded", "pkg:deb/debian/g%2B%2B-14@14.2.0-19?arch=amd64&distro=trixie"),
+        // In a room too, and in the image all the same.
+        (&libc, "required", "pkg:deb/debian/libc6@1:2.41-12%2Bb1?arch=amd64&distro=trixie"),
+        // Asked for, and nothing of it was taken.
+        (&make, "excluded", "pkg:deb/debian/make@4?arch=amd64&distro=trixie"),
+        (&linux, "required", "pkg:deb/debian/linux-image@6?arch=amd64&distro=trixie"),
+        ("input/edk2", "required", "pkg:deb/debian/edk2@2025-1?arch=source&distro=trixie"),
+        ("input/python", "required", "pkg:pypi/some-project@1.0"),
+        ("input/firmware", "required", ""),
+        ("input/tool", "excluded", ""),
+        ("input/script", "excluded", ""),
+        ("input/url", "required", ""),
+        ("input/hello", "required", ""),
+        ("builtin/init", "required", ""),
+    ] {
+        let found = component(&bill, reference);
+        assert_eq!((text(found, "scope"), text(found, "purl")), (scope, purl), "{reference}");
+    }
+    assert_eq!(property(component(&bill, &libc), "input"), ["libraries", "room"]);
+    let parts = &component(&bill, "input/edk2")["components"][0];
+    assert_eq!(
+        (text(parts, "name"), text(&parts["hashes"][0], "content")),
+        ("/orig.tar.xz", &*"a".repeat(64))
+    );
+    let place = &component(&bill, "input/url")["externalReferences"][0];
+    assert_eq!(text(place, "url"), "https://models.example/a%20b");
+    let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+    assert_eq!(
+        leads_to(&bill, "input/firmware"),
+        set(&[&gcc, &libc, "input/edk2", "input/python", "input/tool"])
+    );
+    assert_eq!(leads_to(&bill, "input/tool"), set(&[&gcc, &libc, "input/script"]));
+    assert_eq!(leads_to(&bill, layout::FIRMWARE), set(&["input/firmware"]));
+    assert_eq!(leads_to(&bill, layout::KERNEL), set(&[&linux]));
+    assert_eq!(leads_to(&bill, layout::INITRD), set(&["builtin/init", &libc, "input/url"]));
+    // Of a closed volume its name and root hash, and not even the digest of its record.
+    let volume = component(&bill, "image/volumes/model");
+    assert_eq!(property(volume, "root-hash"), [Sha256::of("root").to_string()]);
+    assert_eq!(property(volume, "disclosure"), ["committed"]);
+    assert!(volume["hashes"].is_null());
+    let json = String::from_utf8(json).unwrap();
+    assert!(!json.contains(&"f".repeat(64)) && !json.contains("input/weights"));
+    assert!(leads_to(&bill, "image").contains("image/volumes/model"));
+}
+
 /// By the validator of the CycloneDX project and the schema that it carries, with every format checked.
 #[test]
 fn it_is_right_by_the_official_schema() {
     let Some(python) = peer::cyclonedx() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::write(path("parts"), hand_made()).unwrap();
     for name in ["hello", "llama"] {
-        let release = real::release(name);
+        fs::copy(real::release(name).join(layout::SBOM), path(name)).unwrap();
+    }
+    for name in ["parts", "hello", "llama"] {
         let script = "import sys\n\
             from cyclonedx.schema import SchemaVersion\n\
             from cyclonedx.validation.json import JsonStrictValidator\n\
@@ -77,13 +257,12 @@ fn it_is_right_by_the_official_schema() {
             let output = Command::new(&python).args(["-c", script]).arg(path).output().unwrap();
             Ran::of(&output)
         };
-        let ran = valid(&release.join(layout::SBOM));
+        let ran = valid(&path(name));
         assert_eq!(ran.code, 0, "{name}: {}", ran.stderr);
         // And it says no to what is not.
-        let (_directory, other) = copy(&release);
-        let wrong = fs::read_to_string(other.join(layout::SBOM)).unwrap();
-        fs::write(other.join(layout::SBOM), wrong.replace("SHA-256", "SHA-257")).unwrap();
-        assert_eq!(valid(&other.join(layout::SBOM)).code, 1);
+        let wrong = fs::read_to_string(path(name)).unwrap().replace("SHA-256", "SHA-257");
+        fs::write(path("wrong"), wrong).unwrap();
+        assert_eq!(valid(&path("wrong")).code, 1);
     }
 }
 
