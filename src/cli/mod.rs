@@ -8,6 +8,7 @@ mod diff;
 mod explain;
 mod id_block;
 mod inspect;
+mod inventory;
 mod lock;
 mod measure;
 mod reproduce;
@@ -97,6 +98,7 @@ enum Command {
     IdBlock(Box<id_block::IdBlock>),
     Inspect(inspect::Inspect),
     Audit(audit::Audit),
+    Inventory(inventory::Inventory),
     Volume(volume::Volume),
     Bundle(bundle::Bundle),
     Reproduce(reproduce::Reproduce),
@@ -143,6 +145,7 @@ impl Command {
             Self::IdBlock(command) => command.run(ui),
             Self::Inspect(command) => command.run(ui),
             Self::Audit(command) => command.run(ui),
+            Self::Inventory(command) => command.run(ui),
             Self::Volume(command) => command.run(ui),
             Self::Bundle(command) => command.run(ui, settings),
             Self::Reproduce(command) => command.run(ui, settings),

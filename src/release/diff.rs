@@ -26,8 +26,8 @@ const MEASURED: [(&str, Part); 4] = [
 ];
 
 /// What is written from the rest, or is of no consequence to a launch.
-const DOCUMENTS: [&str; 4] =
-    [layout::MANIFEST, layout::LOCK, layout::INVENTORY, layout::THREAT_MODEL];
+const DOCUMENTS: [&str; 5] =
+    [layout::MANIFEST, layout::LOCK, layout::INVENTORY, layout::SBOM, layout::THREAT_MODEL];
 
 /// The two levels on which releases are compared.
 #[derive(Debug)]

@@ -82,6 +82,16 @@ impl Inventory {
         }
         Self { version: VERSION, initrd: items(tree), volumes: listed, unlisted }
     }
+
+    /// Its bytes.
+    ///
+    /// # Errors
+    /// None that is known; serialising says that it could fail.
+    pub fn to_json(&self) -> serde_json::Result<Vec<u8>> {
+        let mut json = serde_json::to_vec_pretty(self)?;
+        json.push(b'\n');
+        Ok(json)
+    }
 }
 
 fn items(tree: &Tree) -> Vec<Item> {

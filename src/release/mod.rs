@@ -8,6 +8,7 @@
 //!   manifest.yaml  lock.yaml     what it was made from, written out
 //!   launch.json                  the launch record: inputs to the digests, and the digests
 //!   inventory.json               every path in the initrd and the input it came from
+//!   sbom.cdx.json                the packages and inputs that are in it, and what it was compiled with
 //!   THREAT-MODEL.md              what of this image is measured, and what is not
 //!   rebuilds/NAME.json           what rebuilders found, put there by them
 //! ```
@@ -15,6 +16,7 @@
 pub mod assemble;
 pub mod audit;
 pub mod check;
+pub mod contents;
 pub mod diff;
 pub mod disks;
 pub mod inventory;
@@ -23,6 +25,8 @@ pub mod open;
 pub mod origins;
 pub mod plan;
 pub mod reproduce;
+pub mod sbom;
+pub mod search;
 pub mod threat_model;
 mod trust;
 pub mod verdict;
@@ -69,12 +73,14 @@ pub mod layout {
     pub const RECORD: &str = "launch.json";
     /// The inventory.
     pub const INVENTORY: &str = "inventory.json";
+    /// The bill of materials.
+    pub const SBOM: &str = "sbom.cdx.json";
     /// The threat model.
     pub const THREAT_MODEL: &str = "THREAT-MODEL.md";
 
     /// Those of every release, in the order in which they are compared: what is measured first.
-    pub const ALL: [&str; 9] =
-        [FIRMWARE, KERNEL, INITRD, CMDLINE, RECORD, INVENTORY, THREAT_MODEL, MANIFEST, LOCK];
+    pub const ALL: [&str; 10] =
+        [FIRMWARE, KERNEL, INITRD, CMDLINE, RECORD, INVENTORY, SBOM, THREAT_MODEL, MANIFEST, LOCK];
 
     /// Those of a release whose manifest asks for them.
     pub const IF_ASKED: [&str; 2] = [IGVM, IGVM_RECORD];

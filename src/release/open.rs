@@ -4,16 +4,20 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
-use crate::digest::Object;
+use crate::digest::{Object, Sha256};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::{bounded, store};
 use crate::launch::Record;
 use crate::launch::igvm::IgvmRecord;
 use crate::launch::igvm::record::IgvmRecordError;
 use crate::launch::record::{Blob, FirmwareRecord, RecordError};
-use crate::manifest::Manifest;
 use crate::manifest::load::Loaded;
-use crate::release::{layout, measure, volumes};
+use crate::manifest::{Lock, Manifest};
+use crate::release::inventory::{self, Inventory};
+use crate::release::{layout, measure, sbom, volumes};
+
+/// What to do about a file that is not of its release.
+const AGAIN: &str = "build the release again, or fetch it again";
 
 /// A release directory whose launch record holds together.
 #[derive(Debug)]
@@ -73,7 +77,87 @@ impl Release {
         let image = self.check_firmware()?;
         let manifest = self.manifest()?;
         volumes::check(&self.root, &manifest, record)?;
-        self.check_igvm(manifest.launch.igvm.is_some(), &image)
+        self.check_igvm(manifest.launch.igvm.is_some(), &image)?;
+        self.check_bill(&manifest)
+    }
+
+    /// The lock that it was made from.
+    ///
+    /// # Errors
+    /// When it is missing or cannot be read.
+    pub fn lock(&self) -> Result<Lock> {
+        let path = self.path(layout::LOCK);
+        Lock::read(&path)?.ok_or_else(|| missing(&path))
+    }
+
+    /// The inventory, as it says of itself; [`contents`](crate::release::contents) holds it against the
+    /// artifacts.
+    ///
+    /// # Errors
+    /// When it is missing, or is none.
+    pub fn inventory(&self) -> Result<Inventory> {
+        let path = self.path(layout::INVENTORY);
+        let named = || format!("`{}`", path.display());
+        let json = self.read(layout::INVENTORY)?;
+        let inventory: Inventory = serde_json::from_slice(&json).context(Kind::Malformed, named)?;
+        if inventory.version != inventory::VERSION {
+            let message = format!("{}: version {} is not known", named(), inventory.version);
+            return Err(Error::new(Kind::CannotDecide, message));
+        }
+        match inventory.to_json().is_ok_and(|again| again == json) {
+            true => Ok(inventory),
+            false => Err(Error::new(Kind::Malformed, format!("{} is not as we write it", named()))),
+        }
+    }
+
+    /// Writes the bill of materials again from the other files, and compares. So it also binds manifest,
+    /// lock and inventory to the launch record beside them, as whoever made the release had them.
+    fn check_bill(&self, manifest: &Manifest) -> Result<()> {
+        let (lock, inventory) = (self.lock()?, self.inventory()?);
+        for (name, text) in
+            [(layout::MANIFEST, manifest.canonical()), (layout::LOCK, lock.canonical())]
+        {
+            if self.read(name)? != text.as_bytes() {
+                let message =
+                    format!("`{}` is not as a build writes it", self.path(name).display());
+                return Err(Error::new(Kind::Rejected, message).hint(AGAIN));
+            }
+        }
+        let parts = sbom::Parts {
+            manifest,
+            lock: &lock,
+            inventory: &inventory,
+            inventory_sha256: Sha256::of(self.read(layout::INVENTORY)?),
+            record: &self.record,
+            record_sha256: Sha256::of(self.read(layout::RECORD)?),
+            igvm: self.igvm.as_ref(),
+        };
+        let bill = sbom::write(&parts)
+            .context(Kind::Environment, || "the bill of materials".to_owned())?;
+        let found = self.read(layout::SBOM)?;
+        if found == bill {
+            return Ok(());
+        }
+        let path = self.path(layout::SBOM);
+        let epoch = format!("\"{}\"", sbom::EPOCH);
+        if !String::from_utf8_lossy(&found).contains(&epoch) {
+            let message = format!("`{}` is not of `{}`", path.display(), sbom::EPOCH);
+            return Err(Error::new(Kind::CannotDecide, message).hint(AGAIN));
+        }
+        let message = format!(
+            "`{}` is not of the manifest, lock, inventory and launch record beside it",
+            path.display()
+        );
+        Err(Error::new(Kind::Rejected, message).hint(AGAIN))
+    }
+
+    /// One of its files, whole.
+    fn read(&self, name: &str) -> Result<Vec<u8>> {
+        let path = self.path(name);
+        match path.exists() {
+            true => bounded::whole(&path),
+            false => Err(missing(&path)),
+        }
     }
 
     /// The record must have of the firmware what is in it; what comes back is its image.
@@ -89,7 +173,7 @@ impl Release {
             "the launch record says of `{}` what is not so: its digest, its sections or what its modules do",
             path.display()
         );
-        Err(Error::new(Kind::Rejected, message).hint("build the release again, or fetch it again"))
+        Err(Error::new(Kind::Rejected, message).hint(AGAIN))
     }
 
     /// Writes the IGVM file again, to nowhere, from the artifacts that were checked, and compares.
@@ -103,8 +187,7 @@ impl Release {
                     "`{}` is missing, and the manifest asks for an IGVM file",
                     path.display()
                 );
-                return Err(Error::new(Kind::CannotDecide, message)
-                    .hint("build the release again, or fetch it again"));
+                return Err(Error::new(Kind::CannotDecide, message).hint(AGAIN));
             }
             (Some(_), false) => {
                 let message = format!(
@@ -136,7 +219,7 @@ impl Release {
             "`{}` is not of the firmware, kernel, initrd and command line beside it",
             path.display()
         );
-        Err(Error::new(Kind::Rejected, message).hint("build the release again, or fetch it again"))
+        Err(Error::new(Kind::Rejected, message).hint(AGAIN))
     }
 
     fn check(&self, name: &str, expected: Blob) -> Result<()> {
@@ -160,8 +243,13 @@ impl Release {
             found.sha256,
             found.size
         );
-        Err(Error::new(Kind::Rejected, message).hint("build the release again, or fetch it again"))
+        Err(Error::new(Kind::Rejected, message).hint(AGAIN))
     }
+}
+
+fn missing(path: &Path) -> Error {
+    let message = format!("`{}` is missing", path.display());
+    Error::new(Kind::CannotDecide, message).hint(AGAIN)
 }
 
 /// The record of the IGVM file, which must be of the same firmware, kernel, initrd and command line.
@@ -183,7 +271,7 @@ fn read_igvm_record(root: &Path, launch: &Record) -> Result<Option<IgvmRecord>> 
         return Ok(Some(record));
     }
     let message = format!("`{}` is of another image than `{}`", path.display(), layout::RECORD);
-    Err(Error::new(Kind::Rejected, message).hint("build the release again, or fetch it again"))
+    Err(Error::new(Kind::Rejected, message).hint(AGAIN))
 }
 
 /// Reads a launch record and checks it whole.

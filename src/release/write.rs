@@ -8,16 +8,17 @@ use std::time::Duration;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use crate::digest::Object;
+use crate::digest::{Object, Sha256};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::image::cpio::{self, CpioError};
 use crate::input::report::Report;
+use crate::launch::igvm::IgvmRecord;
 use crate::launch::{Record, SevFeatures};
 use crate::manifest::load::Loaded;
 use crate::manifest::{Lock, Manifest, directory_of, types};
 use crate::release::assemble::Assembled;
 use crate::release::inventory::Inventory;
-use crate::release::{layout, measure, threat_model, volumes};
+use crate::release::{layout, measure, sbom, threat_model, volumes};
 
 /// A release in the making stands beside the release under this name.
 const STAGING: &str = ".counterfoil-";
@@ -58,11 +59,14 @@ pub fn write(
     let volumes = volumes::write(&new.root, &assembled.volumes, report)?;
     let record = measure::record(manifest, assembled, initrd, &volumes)?;
     let cmdline = record.boot.as_ref().map(|boot| boot.cmdline.as_str()).unwrap_or_default();
-    if let Some(igvm) = &manifest.launch.igvm {
+    let mut igvm = None;
+    if let Some(asked) = &manifest.launch.igvm {
         report.begin("writing the IGVM file", None);
-        let written = new.igvm(igvm, manifest, assembled, &record);
+        let written = new.igvm(asked, manifest, assembled, &record);
         report.end();
-        new.file(layout::IGVM_RECORD, &written?)?;
+        let failed = || "the record of the IGVM file".to_owned();
+        let written = igvm.insert(written?);
+        new.file(layout::IGVM_RECORD, &written.to_json().context(Kind::Environment, failed)?)?;
     }
     let threats = threat_model::write(manifest, lock, &record, &assembled.exposures);
     new.file(layout::FIRMWARE, &assembled.firmware)?;
@@ -70,11 +74,21 @@ pub fn write(
     new.file(layout::CMDLINE, cmdline.as_bytes())?;
     let json = record.to_json().context(Kind::Environment, || "the launch record".to_owned())?;
     new.file(layout::RECORD, &json)?;
-    let mut inventory =
-        serde_json::to_vec_pretty(&Inventory::of(&assembled.tree, &assembled.volumes))
-            .context(Kind::Environment, || "the inventory".to_owned())?;
-    inventory.push(b'\n');
-    new.file(layout::INVENTORY, &inventory)?;
+    let inventory = Inventory::of(&assembled.tree, &assembled.volumes);
+    let listed = inventory.to_json().context(Kind::Environment, || "the inventory".to_owned())?;
+    new.file(layout::INVENTORY, &listed)?;
+    let parts = sbom::Parts {
+        manifest,
+        lock,
+        inventory: &inventory,
+        inventory_sha256: Sha256::of(&listed),
+        record: &record,
+        record_sha256: Sha256::of(&json),
+        igvm: igvm.as_ref(),
+    };
+    let bill =
+        sbom::write(&parts).context(Kind::Environment, || "the bill of materials".to_owned())?;
+    new.file(layout::SBOM, &bill)?;
     new.file(layout::THREAT_MODEL, threats.as_bytes())?;
     new.file(layout::MANIFEST, manifest.canonical().as_bytes())?;
     new.file(layout::LOCK, lock.canonical().as_bytes())?;
@@ -177,14 +191,14 @@ impl Staged {
         Ok(object)
     }
 
-    /// Writes the IGVM file; what comes back is its record.
+    /// Writes the IGVM file.
     fn igvm(
         &self,
         asked: &types::Igvm,
         manifest: &Manifest,
         assembled: &Assembled,
         record: &Record,
-    ) -> Result<Vec<u8>> {
+    ) -> Result<IgvmRecord> {
         let failed = || "failed writing the IGVM file".to_owned();
         let initrd =
             File::open(self.root.join(layout::INITRD)).context(Kind::Environment, failed)?;
@@ -198,10 +212,9 @@ impl Staged {
             features: SevFeatures(asked.features.0),
         };
         let initrd = (&mut BufReader::new(initrd) as &mut dyn Read, size);
-        let record = measure::igvm(&parts, initrd, BufWriter::new(file)).map_err(|error| {
+        measure::igvm(&parts, initrd, BufWriter::new(file)).map_err(|error| {
             error.context(format!("firmware, input `{}`", manifest.firmware.from.value))
-        })?;
-        record.to_json().context(Kind::Environment, failed)
+        })
     }
 }
 

@@ -1,5 +1,6 @@
-//! The calculator that ours is held against.
+//! Others' programs that ours is held against: a calculator of digests, a validator of bills of materials.
 #![allow(
+    dead_code,
     unreachable_pub,
     clippy::print_stderr,
     clippy::disallowed_methods,
@@ -15,17 +16,29 @@ use std::sync::{Mutex, PoisonError};
 static INSTALLING: Mutex<()> = Mutex::new(());
 
 /// sev-snp-measure 0.0.13: the one that `COUNTERFOIL_TEST_SEV_SNP_MEASURE` names, or one installed
-/// once below the target directory. Where there is no Python or no package index the test is
-/// skipped, and says so; under CI that is a failure.
+/// once below the target directory.
 pub fn sev_snp_measure() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("COUNTERFOIL_TEST_SEV_SNP_MEASURE") {
         return Some(named.into());
     }
+    Some(installed("sev-snp-measure-0.0.13", "sev-snp-measure==0.0.13")?.join("sev-snp-measure"))
+}
+
+/// A Python with the validator of the CycloneDX project.
+pub fn cyclonedx() -> Option<PathBuf> {
+    let package = "cyclonedx-python-lib[json-validation]==11.12.0";
+    Some(installed("cyclonedx-11.12.0", package)?.join("python3"))
+}
+
+/// The programs of a Python environment with this package in it, made once below the target directory.
+/// Where there is no Python or no package index the test is skipped, and says so; under CI that is a
+/// failure.
+fn installed(name: &str, package: &str) -> Option<PathBuf> {
     let _one_at_a_time = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
-    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("real/sev-snp-measure-0.0.13");
-    let tool = root.join("bin/sev-snp-measure");
-    if tool.exists() {
-        return Some(tool);
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("real").join(name);
+    let (programs, complete) = (root.join("bin"), root.join("complete"));
+    if complete.exists() {
+        return Some(programs);
     }
     let run = |program: &Path, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).output();
@@ -34,16 +47,15 @@ pub fn sev_snp_measure() -> Option<PathBuf> {
             false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
         })
     };
-    let installed =
-        run(Path::new("python3"), &["-m", "venv", root.to_str().unwrap()]).and_then(|()| {
-            run(&root.join("bin/pip"), &["install", "--quiet", "sev-snp-measure==0.0.13"])
-        });
+    let installed = run(Path::new("python3"), &["-m", "venv", root.to_str().unwrap()])
+        .and_then(|()| run(&programs.join("pip"), &["install", "--quiet", package]));
     if let Err(error) = installed {
         let _ = fs::remove_dir_all(&root);
         let ci = std::env::var_os("CI").is_some();
-        assert!(!ci, "sev-snp-measure cannot be installed: {error}");
-        eprintln!("skipped: sev-snp-measure cannot be installed: {error}");
+        assert!(!ci, "{package} cannot be installed: {error}");
+        eprintln!("skipped: {package} cannot be installed: {error}");
         return None;
     }
-    Some(tool)
+    fs::write(complete, "").unwrap();
+    Some(programs)
 }
