@@ -10,10 +10,13 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
+use counterfoil::digest::Sha256;
 use counterfoil::guest;
 use counterfoil::launch::record::{Blob, Boot};
 use counterfoil::launch::{Policy, Record};
-use counterfoil::release::layout;
+use counterfoil::manifest::Lock;
+use counterfoil::manifest::load::Loaded;
+use counterfoil::release::{layout, sbom};
 use serde_json::Value;
 use support::place::{Place, Ran};
 use support::real;
@@ -312,13 +315,30 @@ fn change(path: &Path, old: &str, new: &str) {
     fs::write(path, text.replacen(old, new, 1)).unwrap();
 }
 
+/// Writes the bill of materials anew, which is of all that stands beside it.
+fn write_bill(release: &Path) {
+    let read = |name: &str| fs::read(release.join(name)).unwrap();
+    let (inventory, record) = (read(layout::INVENTORY), read(layout::RECORD));
+    let parts = sbom::Parts {
+        manifest: &Loaded::read(&release.join(layout::MANIFEST)).unwrap().manifest,
+        lock: &Lock::read(&release.join(layout::LOCK)).unwrap().unwrap(),
+        inventory: &serde_json::from_slice(&inventory).unwrap(),
+        inventory_sha256: Sha256::of(inventory),
+        record: &Record::from_json(&record).unwrap(),
+        record_sha256: Sha256::of(record),
+        igvm: None,
+    };
+    fs::write(release.join(layout::SBOM), sbom::write(&parts).unwrap()).unwrap();
+}
+
 /// Makes manifest and lock fit one another again, after the manifest was changed.
 fn fit(release: &Path) {
-    let old = counterfoil::manifest::Lock::read(&release.join(layout::LOCK)).unwrap().unwrap();
+    let old = Lock::read(&release.join(layout::LOCK)).unwrap().unwrap();
     let path = release.join(layout::MANIFEST);
-    let manifest = counterfoil::manifest::load::Loaded::read(&path).unwrap().manifest;
-    let lock = counterfoil::manifest::Lock { manifest: manifest.digest(), ..old };
+    let manifest = Loaded::read(&path).unwrap().manifest;
+    let lock = Lock { manifest: manifest.digest(), ..old };
     fs::write(release.join(layout::LOCK), lock.canonical()).unwrap();
+    write_bill(release);
 }
 
 /// Puts another initrd into a release, and makes a record that holds for it.
@@ -333,6 +353,7 @@ fn replace_initrd(release: &Path, initrd: &[u8]) {
     record.digest_before_vcpus = record.launch().unwrap().digest_before_vcpus();
     record.digests = again.into_iter().map(Into::into).collect();
     fs::write(path, record.to_json().unwrap()).unwrap();
+    write_bill(release);
 }
 
 /// A release whose parts are of several images must not be audited by the nicest of them.
@@ -345,7 +366,7 @@ fn a_manifest_beside_another_image_is_not_believed() {
 
     // The lock is of another manifest.
     change(&manifest, "output: console", "output: discard");
-    run(&release, &[]).is_refusal(10, &["lock.yaml` does not belong here"]);
+    run(&release, &[]).is_refusal(10, &["sbom.cdx.json` is not of the manifest"]);
     // Even one that fits: PID 1 says what it does.
     fit(&release);
     run(&release, &[]).is_refusal(10, &["PID 1's plan is another"]);
@@ -358,8 +379,10 @@ fn a_manifest_beside_another_image_is_not_believed() {
     let record = Record::from_json(&fs::read(&path).unwrap()).unwrap();
     let debug = Record { policy: Policy(0xb0000), ..record.clone() };
     fs::write(&path, debug.to_json().unwrap()).unwrap();
+    write_bill(&release);
     run(&release, &[]).is_refusal(10, &["its launch is another"]);
     fs::write(&path, record.to_json().unwrap()).unwrap();
+    write_bill(&release);
 
     // An artifact that is not what was measured.
     let kernel = release.join(layout::KERNEL);

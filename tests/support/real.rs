@@ -88,10 +88,33 @@ pub fn release(name: &str) -> PathBuf {
     let target = manifests().join(name);
     if !target.exists() {
         let manifest = format!("manifests/{name}.yaml");
+        lock(name);
         let ran = run(&manifests(), &["build", &manifest, "--output", name]);
         assert_eq!(ran.code, 0, "{}", ran.stderr);
     }
     target
+}
+
+/// Locks a manifest, from the lock that an earlier test made of it or of another: an input that is pinned
+/// there stays as it is, and an archive's whole index is read once and not in every test.
+fn lock(name: &str) {
+    let kept = root().join("locks");
+    fs::create_dir_all(&kept).unwrap();
+    let (mine, any) = (kept.join(format!("{name}.yaml")), kept.join("any.yaml"));
+    let lock = manifests().join(format!("manifests/{name}.lock.yaml"));
+    let earlier = [&lock, &mine, &any].into_iter().find(|path| path.is_file());
+    if let Some(earlier) = earlier.filter(|path| **path != lock) {
+        fs::copy(earlier, &lock).unwrap();
+    }
+    let manifest = format!("manifests/{name}.yaml");
+    let ran = run(&manifests(), &["lock", &manifest]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    // A rename, since other tests may be reading.
+    for to in [mine, any] {
+        let new = to.with_extension(std::process::id().to_string());
+        fs::copy(&lock, &new).unwrap();
+        fs::rename(new, to).unwrap();
+    }
 }
 
 /// A QEMU that can do it: this machine's, or Debian's unpacked below the target directory.
