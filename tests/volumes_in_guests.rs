@@ -324,7 +324,7 @@ fn an_unverified_volume_is_said_loudly() {
     let ran = real::run(&real::manifests(), &["measure", path, "--format", "json"]);
     assert!(ran.stdout.contains(said), "{}", ran.stdout);
     let ran = real::run(&real::manifests(), &["run", path, "--print"]);
-    ran.is_refusal(20, &["the data of volume `model` are not at", "--volume model=FILE"]);
+    ran.is_refusal(20, &["the data of volume `model` are not at", "`--volume model=FILE`"]);
     // It serves what the host says, whatever that is.
     Guest::of(&release, &[("model", &volume())])
         .serves(&["volume `model` at /models: NOT VERIFIED, the host chooses what is in it"]);

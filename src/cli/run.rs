@@ -229,7 +229,10 @@ impl Run {
         let Manifest { volumes, scratch, .. } = manifest;
         let known = |name: &VolumeName| volumes.contains_key(name) || scratch.contains_key(name);
         if let Some((name, _)) = self.volume.iter().find(|(name, _)| !known(name)) {
-            let message = format!("the release has no volume `{name}`");
+            let names: Vec<_> =
+                volumes.keys().chain(scratch.keys()).map(|name| format!("`{name}`")).collect();
+            let has = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            let message = format!("the release has no disk `{name}`; it has {has}");
             return Err(Error::new(Kind::Usage, message));
         }
         let named = |name| self.volume.iter().filter(move |(volume, _)| volume == name);
@@ -249,10 +252,12 @@ impl Run {
                 Err(Error::new(Kind::Usage, message))
             }
             Err(error) => {
-                let message =
-                    format!("the data of volume `{name}` are not at `{}`", path.display());
+                let message = match writable {
+                    true => format!("there is no file `{}` for the disk `{name}`", path.display()),
+                    false => format!("the data of volume `{name}` are not at `{}`", path.display()),
+                };
                 Err(Error::caused(Kind::CannotDecide, message, error)
-                    .hint(format!("say where they are with `--volume {name}=FILE`")))
+                    .hint(format!("say another with `--volume {name}=FILE`")))
             }
         };
         let mut disks = Vec::new();
@@ -275,7 +280,12 @@ impl Run {
                 continue;
             }
             let file = directory.join(format!("{name}.scratch"));
-            File::create(&file)
+            // Not cut to nothing first: a machine that was started from a printed command may have it.
+            File::options()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(&file)
                 .and_then(|new| new.set_len(SCRATCH))
                 .context(Kind::Environment, || format!("failed making `{}`", file.display()))?;
             machine.disks.push(Disk { serial: name.to_string(), file, writable: true });

@@ -7,7 +7,7 @@ mod json;
 
 use std::collections::BTreeMap;
 
-use counterfoil_init::volume::{PREFIX, UNVERIFIED};
+use counterfoil_init::volume::{Binding, PREFIX, Salt, UNVERIFIED, VolumeName};
 use serde::{Deserialize, Serialize};
 
 pub use error::RecordError;
@@ -333,6 +333,7 @@ impl Record {
                 return Err(RecordError::Unbound { name: name.clone() });
             }
         }
+        self.check_words(cmdline)?;
         // By name: how a sentence is worded may change, and records outlive the wording.
         let listed = |what: &str| self.unmeasured.iter().any(|item| item.what == what);
         let expected = unmeasured::list(self.boot.is_some(), &self.volumes, found);
@@ -343,9 +344,41 @@ impl Record {
     }
 }
 
+/// The names of the volumes that words on a command line are about.
+fn bound(cmdline: &str) -> impl Iterator<Item = &str> {
+    let words = cmdline.split_ascii_whitespace();
+    words.filter_map(|word| Some(word.strip_prefix(PREFIX)?.split_once('=')?.0))
+}
+
 /// How the command line says that nothing binds a volume.
 fn unverified(name: &str) -> String {
     format!("{PREFIX}{name}={UNVERIFIED}")
+}
+
+impl Record {
+    /// What the guest is told of a volume is what the record says of it, and no volume is left out.
+    fn check_words(&self, cmdline: &str) -> Result<(), RecordError> {
+        for name in bound(cmdline) {
+            let unbound = || RecordError::Unbound { name: name.to_owned() };
+            let word = VolumeName::new(name).and_then(|name| Binding::find(cmdline, name));
+            let told = match word.map_err(|_| unbound())? {
+                Binding::Unverified => (None, Disclosure::None),
+                Binding::Verified(volume) => {
+                    let disclosure = match volume.salt {
+                        Salt::OnDisk => Disclosure::Committed,
+                        Salt::Said(_) => Disclosure::Public,
+                    };
+                    (volume.root.parse().ok(), disclosure)
+                }
+            };
+            let mut listed = self.volumes.iter().filter(|volume| volume.name == name);
+            let said = listed.next().map(|volume| (volume.root_hash, volume.disclosure));
+            if said != Some(told) || listed.next().is_some() {
+                return Err(unbound());
+            }
+        }
+        Ok(())
+    }
 }
 
 impl FirmwareRecord {

@@ -14,7 +14,12 @@ type Need = (&'static str, &'static str);
 const DISKS: [Need; 2] = [("BLK_DEV_DM", "dm_mod"), ("VIRTIO_BLK", "virtio_blk")];
 
 /// For volumes.
-const VOLUMES: [Need; 2] = [("DM_VERITY", "dm_verity"), ("EROFS_FS", "erofs")];
+const VOLUMES: [Need; 3] = [
+    ("DM_VERITY", "dm_verity"),
+    // dm-verity asks for it by name when a volume is opened.
+    ("CRYPTO_SHA256", "sha256_generic"),
+    ("EROFS_FS", "erofs"),
+];
 
 /// For scratch disks. AES-XTS by the processor's own instructions, which every processor with SEV-SNP has.
 const SCRATCH: [Need; 3] =
@@ -86,7 +91,7 @@ pub fn check_mounts(manifest: &Manifest, tree: &Tree) -> Result<()> {
 mod tests {
     use super::*;
 
-    const ALL: &str = "CONFIG_BLK_DEV_DM=y\nCONFIG_VIRTIO_BLK=m\nCONFIG_DM_VERITY=m\nCONFIG_EROFS_FS=y\n\
+    const ALL: &str = "CONFIG_BLK_DEV_DM=y\nCONFIG_VIRTIO_BLK=m\nCONFIG_DM_VERITY=m\nCONFIG_EROFS_FS=y\nCONFIG_CRYPTO_SHA256=y\n\
                        CONFIG_DM_CRYPT=m\nCONFIG_CRYPTO_AES_NI_INTEL=m\nCONFIG_EXT4_FS=m\n";
 
     fn needed(volumes: bool, scratch: bool, config: &str) -> Result<Vec<String>, &'static str> {

@@ -159,7 +159,8 @@ fn disks(out: &mut String, manifest: &Manifest) -> std::fmt::Result {
             "- Scratch disk `{name}` at `{}`: encrypted with AES-256-XTS under a key that PID 1 draws at \
              every start and tells nobody, empty at every start. The host sees which blocks are \
              written, and when. It can spoil them or bring old ones back, which is not noticed: \
-             what is read from there is secret, and not to be relied on",
+             what is read from there is secret, and not to be relied on, and the guest's kernel reads \
+             the file system itself from there",
             scratch.mount.value
         )?;
     }

@@ -6,12 +6,13 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use super::output::Output;
-use super::record::{Record, record_path};
+use super::record::{Record, RecordedSalt, record_path};
 use super::write::write;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::image::erofs::{Layout, Members};
 use crate::image::verity::{Salt, SecretSalt};
 use crate::input::report::Report;
+use crate::tree::held::{FileRange, Held};
 
 /// How a volume is to be written.
 #[derive(Clone, Debug)]
@@ -53,6 +54,7 @@ pub fn build(
     report: &dyn Report,
 ) -> Result<Record> {
     check_target(target)?;
+    check_salt(target, &order.salting)?;
     let named = || format!("the volume `{}`", target.display());
     let layout = Layout::of(members).context(Kind::Malformed, named)?;
     let (volume, written) = write(&layout, &order.salting, target, order.jobs, report)?;
@@ -104,6 +106,30 @@ pub fn check_target(target: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses to write over the only copy of a salt: records with its root hash may have been published, and no
+/// volume made anew would be theirs.
+///
+/// # Errors
+/// [`Kind::Usage`] when a committed volume of another salt is in the way.
+pub fn check_salt(target: &Path, salting: &Salting) -> Result<()> {
+    let Ok(text) = fs::read(record_path(target)) else { return Ok(()) };
+    let Ok(record) = serde_json::from_slice::<Record>(&text) else { return Ok(()) };
+    if record.verity.salt != RecordedSalt::OnDisk {
+        return Ok(());
+    }
+    let salt = File::open(target).and_then(Held::new).ok().and_then(|held| {
+        let geometry = record.verity.geometry()?;
+        record.verity.salt.of_volume(&FileRange::whole(held), geometry).ok()
+    });
+    if salt == Some(salting.salt()) {
+        return Ok(());
+    }
+    let message = format!("`{}` is a committed volume: its salt is nowhere else", target.display());
+    Err(Error::new(Kind::Usage, message).hint(
+        "whatever was built with its record needs it; move it away, or say another `--output`",
+    ))
 }
 
 fn is_erofs(path: &Path) -> bool {

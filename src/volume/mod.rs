@@ -15,7 +15,7 @@ mod unit;
 mod verify;
 mod write;
 
-pub use build::{Order, Salting, build, check_target};
+pub use build::{Order, Salting, build, check_salt, check_target};
 pub use locate::{Lies, locate};
 pub use record::{Counts, Record, RecordedSalt, VERSION, Verity, record_path, writers};
 pub use verify::{Difference, verify};

@@ -223,6 +223,37 @@ fn claims() {
             }
         }
     }
+    // What the guest is told of a volume cannot be left out of the record, or told otherwise.
+    let (other, salted) = (Sha256::of("other"), Disclosure::Committed);
+    let word = |salt: &str| format!("counterfoil.volume.model=7,{root},{salt},panic");
+    for (cmdline, name, root_hash, disclosure, holds) in [
+        (word("disk"), "model", Sha256::of("root"), salted, true),
+        (word("-"), "model", Sha256::of("root"), Disclosure::Public, true),
+        (word("disk"), "model", Sha256::of("root"), Disclosure::Public, false),
+        (word("-"), "model", Sha256::of("root"), salted, false),
+        (word("disk"), "gpt5", Sha256::of("root"), salted, false),
+        (format!("{} x={other}", word("disk")), "model", other, salted, false),
+        (
+            format!("x={root} counterfoil.volume.model=unverified"),
+            "model",
+            Sha256::of("root"),
+            salted,
+            false,
+        ),
+        (format!("{} {}", word("disk"), word("disk")), "model", Sha256::of("root"), salted, false),
+        (format!("x={root} counterfoil.volume.Odd=1"), "model", Sha256::of("root"), salted, false),
+    ] {
+        let mut inputs = inputs(&image().bytes());
+        inputs.boot.as_mut().unwrap().cmdline = cmdline.clone();
+        inputs.volumes =
+            vec![Volume { name: name.to_owned(), root_hash: Some(root_hash), disclosure }];
+        let found = Record::new(inputs);
+        assert_eq!(found.is_ok(), holds, "{cmdline}: {:?}", found.err());
+    }
+    let mut silent = inputs(&image().bytes());
+    silent.boot.as_mut().unwrap().cmdline = "counterfoil.volume.model=unverified".to_owned();
+    silent.volumes.clear();
+    assert!(matches!(Record::new(silent).unwrap_err(), RecordError::Unbound { .. }));
     // What nothing binds is said to be so, in the record and on the command line alike.
     let said = "counterfoil.volume.model=unverified";
     let (root, none) = (Some(Sha256::of("root")), Disclosure::None);

@@ -327,9 +327,23 @@ fn a_committed_volume_is_bound_and_not_told() {
     place.succeeds(&["volume", "verify", "one.img"]);
     let root = one.verity.root_hash.to_string();
     place.succeeds(&["volume", "verify", "one.img", "--root-hash", &root, "--committed"]);
-    let shown = place.succeeds(&["volume", "inspect", "one.img"]);
-    assert!(shown.stdout.contains(&salt), "{}", shown.stdout);
+    let inspect = ["volume", "inspect", "one.img", "--show-salt"];
+    for format in ["text", "json"] {
+        let shown = place.succeeds(&[&inspect[..3], &["--format", format]].concat());
+        assert!(!shown.stdout.contains(&salt), "{}", shown.stdout);
+        let shown = place.succeeds(&[&inspect[..], &["--format", format]].concat());
+        assert!(shown.stdout.contains(&salt), "{}", shown.stdout);
+    }
     assert_eq!(build("again", &["--salt", &salt]), (one, image.clone()));
+
+    // The only copy of a salt is not written over; the same volume again is no loss.
+    for arguments in [&["--committed"][..], &["--committed", "--salt", &"00".repeat(32)], &[]] {
+        let all = [&["volume", "build", "tree", "-o", "one.img"], arguments].concat();
+        place.run(&all).is_refusal(2, &["committed volume", "nowhere else", "--output"]);
+    }
+    assert_eq!(build("again", &["--salt", &salt]).1, image);
+    let ran = place.run(&["volume", "verify", "one.img", "--root-hash", &root]);
+    ran.is_refusal(10, &["is not the volume of root hash", "--committed"]);
 
     // Another salt, or anything beside it, is another volume.
     place.run(&["volume", "verify", "one.img", "--record", "two.json"]).is_refusal(10, &["is not"]);

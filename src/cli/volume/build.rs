@@ -12,7 +12,7 @@ use crate::image::verity::{Salt, SecretSalt};
 use crate::input::report::Report as _;
 use crate::names::Owner;
 use crate::volume::source::{Rules, leading_out, members};
-use crate::volume::{Counts, Order, Salting, build, check_target};
+use crate::volume::{Counts, Order, Salting, build, check_salt, check_target};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -60,6 +60,8 @@ impl Build {
     pub(super) fn run(self, ui: &Ui) -> Result<()> {
         check_target(&self.output)?;
         self.check_elsewhere()?;
+        let salting = self.salting()?;
+        check_salt(&self.output, &salting)?;
         let rules =
             Rules { owner: self.owner.unwrap_or_default(), drop_attributes: self.drop_xattrs };
         let members = members(&self.input, rules)?;
@@ -71,7 +73,7 @@ impl Build {
                 link.path
             ));
         }
-        let order = Order { salting: self.salting()?, jobs: self.jobs.count() };
+        let order = Order { salting, jobs: self.jobs.count() };
         let record = build(&members, &order, &self.output, ui)?;
         if ui.is_json() {
             return ui.json(&record);

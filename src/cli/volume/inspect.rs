@@ -31,12 +31,16 @@ Exit codes: 0 all is understood, 20 something is not, 30 it is damaged.";
 pub(in crate::cli) struct Inspect {
     /// The volume, or any EROFS image.
     image: PathBuf,
+    /// Show the salt of a committed volume, which is a secret: whoever has it can check a guess at the
+    /// contents against every record of the volume.
+    #[arg(long)]
+    show_salt: bool,
 }
 
 impl Inspect {
     /// Of this file.
     pub(in crate::cli) fn of(image: PathBuf) -> Self {
-        Self { image }
+        Self { image, show_salt: false }
     }
 
     pub(in crate::cli) fn run(self, ui: &Ui) -> Result<()> {
@@ -60,11 +64,13 @@ impl Inspect {
         let record = record.filter(|record| {
             record.uuid == reader.superblock().uuid && record.size == file.range.size
         });
-        // Whoever has the volume has the salt.
-        let salt = record
-            .as_ref()
-            .and_then(|record| record.verity.salt.of_volume(&file, record.verity.geometry()?).ok());
-        let bound = record.as_ref().zip(salt.as_ref());
+        // Whoever has the volume has the salt, and need not see it on every screen.
+        let salt = record.as_ref().and_then(|record| match &record.verity.salt {
+            RecordedSalt::Told(salt) => Some(salt.clone()),
+            secret if self.show_salt => secret.of_volume(&file, record.verity.geometry()?).ok(),
+            RecordedSalt::OnDisk => None,
+        });
+        let bound = record.as_ref().map(|record| (record, salt.as_ref()));
         let (listing, failure) = match listing {
             Ok(listing) => (Some(listing), None),
             Err(error) => (None, Some(judged(error))),
@@ -95,8 +101,8 @@ impl Inspect {
     }
 }
 
-/// A volume's record, and its salt.
-type Bound<'a> = Option<(&'a Record, &'a Salt)>;
+/// A volume's record, and its salt where that is to be shown.
+type Bound<'a> = Option<(&'a Record, Option<&'a Salt>)>;
 
 fn as_json(superblock: &SuperBlock, listing: Option<&Listing>, bound: Bound<'_>) -> Value {
     json!({
@@ -114,7 +120,7 @@ fn as_json(superblock: &SuperBlock, listing: Option<&Listing>, bound: Bound<'_>)
         "counts": listing.map(|listing| &listing.counts),
         "tree": listing.map(|listing| &listing.tree),
         "record": bound.map(|(record, _)| record),
-        "salt": bound.map(|(_, salt)| salt),
+        "salt": bound.and_then(|(_, salt)| salt),
     })
 }
 
@@ -170,21 +176,21 @@ fn as_text(
     text
 }
 
-fn verity(ui: &Ui, verity: &Verity, salt: &Salt) -> String {
-    let kept = match verity.salt {
-        RecordedSalt::Told(_) => "",
-        RecordedSalt::OnDisk => {
-            " (in no record: whoever knows it can check a guess at the contents)"
-        }
+fn verity(ui: &Ui, verity: &Verity, salt: Option<&Salt>) -> String {
+    let shown = match salt {
+        Some(salt) => salt.to_string(),
+        None => "in its last block; `--show-salt` shows it".to_owned(),
     };
-    format!(
-        "\n{}\n  root hash         {}\n  salt              {}{kept}\n  data blocks       {}\n  table             {}\n",
+    let mut text = format!(
+        "\n{}\n  root hash         {}\n  salt              {shown}\n  data blocks       {}\n",
         ui.paint(Style::Bold, "dm-verity, as the record has it"),
         verity.root_hash,
-        salt,
         verity.data_blocks,
-        verity.table(salt),
-    )
+    );
+    if let Some(salt) = salt {
+        let _ = writeln!(text, "  table             {}", verity.table(salt));
+    }
+    text
 }
 
 fn numbers(ui: &Ui, counts: &Counts) -> String {

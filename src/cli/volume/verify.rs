@@ -45,6 +45,9 @@ pub(super) struct Verify {
     jobs: Jobs,
 }
 
+/// What helps with volumes that keep their salt.
+const COMMITTED: &str = "if it was made with `--committed`, say so here, too";
+
 /// What the volume is held against.
 struct Wanted {
     geometry: Geometry,
@@ -57,6 +60,11 @@ struct Wanted {
 impl Verify {
     pub(super) fn run(self, ui: &Ui) -> Result<()> {
         let failed = || format!("failed reading `{}`", self.image.display());
+        // A pipe would be waited for, and has no size.
+        if std::fs::metadata(&self.image).is_ok_and(|found| !found.is_file()) {
+            let message = format!("`{}` is no file", self.image.display());
+            return Err(Error::new(Kind::Usage, message));
+        }
         let held =
             File::open(&self.image).and_then(Held::new).context(Kind::Environment, failed)?;
         let file = FileRange::whole(held);
@@ -70,9 +78,15 @@ impl Verify {
             self.answer(ui, root, Some(json!({ "size": size })))?;
             return Err(Error::new(Kind::Rejected, message).hint(hint));
         }
-        let salt = salt
-            .of_volume(&file, geometry)
-            .map_err(|error| error.context(format!("`{}`", self.image.display())))?;
+        let salted = salt == RecordedSalt::OnDisk;
+        let salt = match salt.of_volume(&file, geometry) {
+            Ok(salt) => salt,
+            Err(error) => {
+                let detail = json!({ "block": geometry.blocks(), "of": "the salt" });
+                self.answer(ui, root, Some(detail))?;
+                return Err(error.context(format!("`{}`", self.image.display())));
+            }
+        };
         let found = verify(&file, geometry, &salt, root, self.jobs.count(), ui)?;
         let Some(difference) = found else {
             self.answer(ui, root, None)?;
@@ -82,7 +96,8 @@ impl Verify {
         let image = self.image.display();
         let (message, detail) = match difference {
             Difference::Root => {
-                let message = format!("`{image}` is not the volume of root hash {root}");
+                let or = if salted { ", or its salt is not the one" } else { "" };
+                let message = format!("`{image}` is not the volume of root hash {root}{or}");
                 (message, json!({ "root_hash": root }))
             }
             Difference::Tree { at, below: (first, end) } => (
@@ -105,7 +120,13 @@ impl Verify {
             }
         };
         self.answer(ui, root, Some(detail))?;
-        Err(Error::new(Kind::Rejected, message))
+        let failure = Error::new(Kind::Rejected, message);
+        // With a root hash alone nothing says where the salt is.
+        let untold = self.root_hash.is_some() && self.salt.is_none() && !salted;
+        Err(match difference == Difference::Root && untold {
+            true => failure.hint(COMMITTED),
+            false => failure,
+        })
     }
 
     fn wanted(&self, size: u64) -> Result<Wanted> {
@@ -121,7 +142,7 @@ impl Verify {
                     "`{}` has {size} bytes; no data with its hash tree behind it has so many",
                     self.image.display()
                 );
-                Error::new(Kind::Rejected, message).hint("was it cut off?")
+                Error::new(Kind::Rejected, message).hint("was it cut off?").hint(COMMITTED)
             })?;
             let salt = match self.committed {
                 true => RecordedSalt::OnDisk,

@@ -95,7 +95,9 @@ pub(crate) fn map(name: VolumeName<'_>, target: &Target<'_>) -> Result<Text<32>,
         Access::Secret => loaded.secret(),
     }
     loaded.set_target(target.sectors, target.kind, target.parameters)?;
-    sys::device_mapper(&control, DeviceMapper::Load, &mut loaded)?;
+    let result = sys::device_mapper(&control, DeviceMapper::Load, &mut loaded);
+    loaded.wipe();
+    result?;
     sys::device_mapper(&control, DeviceMapper::Resume, &mut DmRequest::new(name)?)?;
     let mut path = Text::new();
     write!(path, "/dev/dm-{}", made.minor()).map_err(|_| Errno::NAMETOOLONG)?;

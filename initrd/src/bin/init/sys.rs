@@ -323,6 +323,12 @@ impl DmRequest {
         put(&mut self.parameters, parameters)
     }
 
+    /// Forgets the parameters.
+    pub(crate) fn wipe(&mut self) {
+        self.parameters = [0; Self::MAX_PARAMETERS + 1];
+        core::hint::black_box(&self.parameters);
+    }
+
     /// The minor number of the device that the kernel answers about (`huge_encode_dev`).
     pub(crate) fn minor(&self) -> u64 {
         self.dev & 0xff | self.dev >> 12 & 0xf_ff00

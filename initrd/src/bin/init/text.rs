@@ -1,6 +1,7 @@
 //! Text in a buffer of fixed size: there is no allocator.
 
 use core::fmt;
+use core::hint::black_box;
 
 /// At most `N` bytes. Writing more is an error, so nothing is ever cut to fit.
 pub(crate) struct Text<const N: usize> {
@@ -11,6 +12,14 @@ pub(crate) struct Text<const N: usize> {
 impl<const N: usize> Text<N> {
     pub(crate) const fn new() -> Self {
         Self { bytes: [0; N], length: 0 }
+    }
+
+    /// Forgets what was written.
+    pub(crate) fn wipe(&mut self) {
+        self.bytes = [0; N];
+        self.length = 0;
+        // Not to be left out as being of no use.
+        black_box(&self.bytes);
     }
 
     pub(crate) fn as_str(&self) -> &str {
