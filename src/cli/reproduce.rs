@@ -109,17 +109,30 @@ impl Reproduce {
             measured: None,
             files: Vec::new(),
             cause: None,
-            missing: None,
+            missing: Vec::new(),
             not_rebuilt: rebuilt.not_rebuilt.clone(),
         };
         let compared = match &rebuilt.outcome {
             Outcome::Compared(compared) => compared,
-            Outcome::Missing(error) => {
+            Outcome::Missing(error, missing) => {
                 verdict.verdict = Answer::CannotReproduce;
-                verdict.missing = Some(error.to_string());
-                verdict.sentence = format!("cannot be reproduced: {error}");
-                let failure =
-                    Error::new(Kind::CannotDecide, format!("`{release}` {}", verdict.sentence));
+                let rest = match missing.len() {
+                    0 | 1 => String::new(),
+                    count => format!(" ({count} inputs are missing in all)"),
+                };
+                verdict.missing = match missing.is_empty() {
+                    true => vec![error.to_string()],
+                    false => missing.clone(),
+                };
+                verdict.sentence = format!("cannot be reproduced: {error}{rest}");
+                let failure = Error::new(
+                    Kind::CannotDecide,
+                    format!("`{release}` cannot be reproduced: {error}"),
+                );
+                let failure = match missing.is_empty() {
+                    true => failure,
+                    false => failure.hint(format!("missing: {}", missing.join("; "))),
+                };
                 let failure =
                     error.hints().iter().fold(failure, |failure, hint| failure.hint(hint.as_str()));
                 return (verdict, Some(failure));

@@ -8,8 +8,10 @@ use serde_json::Value;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::image::{cpio, erofs, igvm, verity};
 use crate::input::bounded;
+use crate::input::bundle::{External, externals};
 use crate::input::fetch::Fetcher;
 use crate::input::open::Opener;
+use crate::input::store::Store;
 use crate::launch;
 use crate::manifest::load::{self, Loaded};
 use crate::manifest::{Lock, Manifest};
@@ -38,8 +40,8 @@ pub struct Rebuilt {
 pub enum Outcome {
     /// To the end.
     Compared(Compared),
-    /// Not: something is missing.
-    Missing(Error),
+    /// Not: something is missing. The first is the error, and all inputs that could not be had are listed.
+    Missing(Error, Vec<String>),
 }
 
 /// Makes the release at `root` again in the directory `again`, which must not be there, and compares.
@@ -70,7 +72,10 @@ pub fn reproduce(root: &Path, fetcher: &Fetcher<'_>, again: &Path) -> Result<Reb
         .collect();
     let outcome = match rebuild(root, &manifest, &lock, fetcher, again) {
         Ok(()) => Outcome::Compared(diff::compare(root, again)?),
-        Err(error) if error.kind() == Kind::CannotDecide => Outcome::Missing(error),
+        Err(error) if error.kind() == Kind::CannotDecide => {
+            let missing = missing(&lock, fetcher.store);
+            Outcome::Missing(error, missing)
+        }
         Err(error) => return Err(error),
     };
     Ok(Rebuilt { identity, outcome, not_rebuilt })
@@ -92,6 +97,17 @@ fn rebuild(
     let assembled = assemble(manifest, &opener, Order::Canonical)?;
     write::write(again, manifest, lock, &assembled, fetcher.report)?;
     Ok(())
+}
+
+/// The inputs that the store holds neither as received nor unpacked.
+fn missing(lock: &Lock, store: &Store) -> Vec<String> {
+    let unpacked = lock.archives_unpacked();
+    let is_missing = |external: &External<'_>| {
+        let data = unpacked.iter().find(|(packed, _)| *packed == external.object);
+        !store.contains(external.object)
+            && data.is_none_or(|(packed, data)| store.unpacked(*packed) != Some(*data))
+    };
+    externals(lock).into_iter().filter(is_missing).map(|external| external.what).collect()
 }
 
 /// Writers of an epoch that this program does not have would write other bytes.

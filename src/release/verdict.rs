@@ -42,8 +42,8 @@ pub struct Verdict {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<Difference>,
     /// What is missing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub missing: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
     /// Volumes that were not made again, since their contents are not in the release.
     pub not_rebuilt: Vec<VolumeName>,
 }
