@@ -188,7 +188,7 @@ fn read(path: &Path) -> Result<(Loaded, Lock)> {
 }
 
 fn list(ui: &Ui, path: &Path) -> Result<()> {
-    let mut head = [0; 64];
+    let mut head = [0; 512];
     let is_bundle = path.is_file()
         && File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok()
         && bundle::looks_like_one(&head);

@@ -34,16 +34,17 @@ Examples:
   counterfoil inspect linux-image-6.12-cloud-amd64.deb
   counterfoil inspect vmlinuz --config .config
   counterfoil inspect OVMF.amdsev.fd
-  counterfoil inspect initrd.img                              a page about it; so for EROFS images, unified
-                                                              kernel images, launch records, IGVM files
+  counterfoil inspect initrd.img --full
+  counterfoil inspect launch.json
 
 Exit codes: 0 it makes a confidential guest, or is understood, 10 it makes none, 20 that cannot be told.";
 
-/// Show what an artifact is, and of a kernel or a firmware whether it makes a confidential guest.
+/// Show what is in an artifact: a kernel, a firmware, an initrd, a record.
 ///
 /// A kernel: a bzImage (its configuration is looked for beside it), a Debian kernel package, or a
-/// configuration file. A firmware: an OVMF image. Of initrds, EROFS images, unified kernel images, launch
-/// records and IGVM files, whoever made them, it shows in a page what is in them.
+/// configuration file; and a firmware, an OVMF image: whether it makes a confidential guest. Of initrds,
+/// EROFS images, unified kernel images, launch records and IGVM files, whoever made them: what is in them,
+/// in a page.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Inspect {

@@ -213,10 +213,32 @@ pub fn read(
         if !objects.insert(external.object.sha256) {
             return Err(malformed(format!("`{name}` is there twice")));
         }
-        take(external, &mut entry)?;
+        let left = external.object.size;
+        let mut data = Whole { entry: &mut entry, left, cut: false };
+        let taken = take(external, &mut data);
+        if data.cut {
+            return Err(Error::new(Kind::Malformed, "the bundle is damaged, or cut off"));
+        }
+        taken?;
     }
     drop(named);
     Ok(Contents { manifest, lock, objects })
+}
+
+/// An entry that ends where its header says, or is noticed: the crate takes the end of a file for its end.
+struct Whole<R> {
+    entry: R,
+    left: u64,
+    cut: bool,
+}
+
+impl<R: Read> Read for Whole<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.entry.read(buffer)?;
+        self.left = self.left.saturating_sub(count as u64);
+        self.cut |= count == 0 && self.left > 0 && !buffer.is_empty();
+        Ok(count)
+    }
 }
 
 /// Whether an entry is a file of this name.
@@ -236,8 +258,7 @@ pub fn import(bundle: impl Read, store: &Store, report: &dyn Report) -> Result<C
     })
 }
 
-/// Whether a file begins as a bundle does.
+/// Whether a file begins as a tar archive does (POSIX.1-1988, `magic` of `ustar`), and so may be a bundle.
 pub fn looks_like_one(head: &[u8]) -> bool {
-    let name = MANIFEST.as_bytes();
-    head.starts_with(name) && head.get(name.len()) == Some(&0)
+    head.get(257..262) == Some(b"ustar")
 }
