@@ -269,7 +269,7 @@ fn run_says_what_a_release_does_not_have() {
         real::run(Path::new("/"), &[&["run", release, "--machine", "emulated"], arguments].concat())
     };
     run(&["--igvm"]).is_refusal(20, &["has no IGVM file", "`launch.igvm`"]);
-    run(&["--volume", "model=/dev/null"]).is_refusal(2, &["the release has no volume `model`"]);
+    run(&["--volume", "model=/dev/null"]).is_refusal(2, &["the release has no disk `model`"]);
 }
 
 #[test]

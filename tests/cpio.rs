@@ -157,7 +157,7 @@ fn what_is_not_ours_is_not_read() {
         ("checksum", right.replace("070701", "070702")),
         ("cannot be read", right.replacen("070701000", "070701+00", 1)),
         ("cannot be read", init.clone()),
-        ("cannot be read", String::new()),
+        ("no archive", String::new()),
         ("cannot be read", right[..right.len() - 4].to_owned()),
         ("too large", format!("{}{end}", init.replace("00000002", "ffffffff"))),
     ] {

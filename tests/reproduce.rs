@@ -97,7 +97,7 @@ fn a_bundle_is_the_same_for_everyone() {
     assert!(fs::read(place.path("other.bundle")).unwrap() == bytes);
     let ours = place.succeeds(&["bundle", "--list", "other.bundle", "--format", "json"]);
     let rows: Vec<serde_json::Value> = serde_json::from_str(&ours.stdout).unwrap();
-    assert!(rows.iter().all(|row| row["in-bundle"] == true));
+    assert!(rows.iter().all(|row| row["in_bundle"] == true));
     let whats: Vec<_> = rows.iter().map(|row| row["what"].as_str().unwrap()).collect();
     for expected in ["package `ovmf-amdsev`", "input `notes`", "`/below/file`", "builtin `init`"] {
         assert!(whats.iter().any(|what| what.contains(expected)), "{expected}: {whats:?}");
@@ -221,14 +221,28 @@ fn hostile_releases() {
         0,
         &[],
     );
-    refused(
-        &|place| {
-            fs::remove_file(place.path("release/image/kernel")).unwrap();
-            symlink("/etc/passwd", place.path("release/image/kernel")).unwrap();
-        },
-        10,
-        &["is not what it is made from"],
-    );
+    // Links, pipes and directories where files should be.
+    for name in ["image/kernel", "launch.json", "inventory.json", "image/volumes/model.img"] {
+        for kind in 0..3 {
+            let put = |place: &Place| {
+                let path = place.path("release").join(name);
+                fs::remove_file(&path).unwrap();
+                match kind {
+                    0 => symlink("/etc/passwd", &path).unwrap(),
+                    1 => fs::create_dir(&path).unwrap(),
+                    _ => {
+                        let mode = rustix::fs::Mode::from_raw_mode(0o644);
+                        rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).unwrap();
+                    }
+                }
+            };
+            let (code, word) = match (name, kind) {
+                ("launch.json", 1 | 2) => (20, "is not a release"),
+                _ => (30, "is not a regular file"),
+            };
+            refused(&put, code, &[word]);
+        }
+    }
     // Paths that leave the guest, or the directory.
     refused(
         &|place| edit(place, "manifest.yaml", "/etc/notes", "/etc/../../notes"),
@@ -317,6 +331,102 @@ fn a_verdict_from_elsewhere() {
     );
     let record = Sha256::of(fs::read(place.path("release/launch.json")).unwrap());
     assert_eq!(verdict["release"]["record"], record.to_string());
+}
+
+/// What a record or a text of a release may say, and what must not come of it.
+#[test]
+fn nothing_else_counts_as_reproduced() {
+    let place = brought();
+    let answer = |change: &dyn Fn(&Place), code: i32, words: &[&str]| {
+        let _ = fs::remove_dir_all(place.path("release"));
+        copy(&release(), &place.path("release"));
+        change(&place);
+        let ran = place.run(&["reproduce", "release", "--offline"]);
+        assert_eq!(ran.code, code, "{}{}", ran.stdout, ran.stderr);
+        for word in words {
+            let said = format!("{}{}", ran.stdout, ran.stderr);
+            assert!(said.contains(word), "`{word}` is not in: {said}");
+        }
+    };
+    let edit = |place: &Place, name: &str, from: &str, to: &str| {
+        let text = place.read(&format!("release/{name}"));
+        assert!(text.contains(from), "{from} is not in {text}");
+        place.write(&format!("release/{name}"), text.replacen(from, to, 1));
+    };
+    let tool = concat!("\"tool\": \"counterfoil ", env!("CARGO_PKG_VERSION"), "\"");
+    let other = "\"tool\": \"counterfoil 0.0.1\"";
+    // Another version's words are not compared, and that is said; what they are about is.
+    let texts = |place: &Place| {
+        edit(place, "launch.json", tool, other);
+        place.write("release/THREAT-MODEL.md", "# Nothing to fear\n");
+    };
+    answer(&texts, 0, &["not compared: THREAT-MODEL.md"]);
+    answer(&|place| edit(place, "THREAT-MODEL.md", "adversary", "friend"), 10, &["[document]"]);
+    // Nothing hides behind a version: a key more, a key twice, another spelling.
+    for (from, to) in [
+        ("\"version\": 1,", "\"version\": 1,\n  \"note\": \"verified\","),
+        ("\"version\": 1,", "\"version\": 2,\n  \"version\": 1,"),
+        (tool, "\"tool\": \"x\", \"note\": \"verified\""),
+        ("\"version\": 1,", "\"version\":  1,"),
+    ] {
+        let forged = |place: &Place| {
+            edit(place, "launch.json", from, to);
+            if from != tool {
+                edit(place, "launch.json", tool, other);
+            }
+        };
+        answer(&forged, 10, &["[record] launch.json"]);
+    }
+    // A volume's data may be left out, which is said; its record may not be another.
+    let without =
+        |place: &Place| fs::remove_file(place.path("release/image/volumes/model.img")).unwrap();
+    answer(&without, 0, &["not compared: image/volumes/model.img"]);
+    let geometry = |place: &Place| {
+        edit(place, "image/volumes/model.json", "\"block_size\": 4096", "\"block_size\": 512");
+    };
+    answer(&geometry, 10, &["image/volumes/model.json"]);
+    // What is no part of a release is named.
+    answer(
+        &|place| drop(place.write("release/image/shim", "x")),
+        0,
+        &["no part of the release: image/shim"],
+    );
+    for name in ["image/cmdline", "inventory.json", "THREAT-MODEL.md", "sbom.cdx.json"] {
+        answer(&|place| fs::remove_file(place.path("release").join(name)).unwrap(), 10, &[name]);
+    }
+    // The release is not written over by what it is compared with.
+    let same = ["reproduce", "release", "--offline", "--keep", "release"];
+    place.run(&same).is_refusal(2, &["no place for the rebuild"]);
+    place
+        .run(&["bundle", "create", "release", "--offline", "-o", "release/lock.yaml"])
+        .is_refusal(2, &["is no bundle"]);
+}
+
+/// A lock can bring programs of its own, and a rebuild is then a rebuild of those.
+#[test]
+fn programs_that_are_not_ours_are_said_to_be() {
+    let place = brought();
+    let bytes = [counterfoil::guest::HELLO, b"and more"].concat();
+    let (ours, theirs) = (Sha256::of(counterfoil::guest::HELLO), Sha256::of(&bytes));
+    let text = place.read("release/lock.yaml").replace(&ours.to_string(), &theirs.to_string());
+    let size = format!("size: {}", counterfoil::guest::HELLO.len());
+    let text = text.replacen(&size, &format!("size: {}", bytes.len()), 1);
+    fs::create_dir_all(place.path("theirs")).unwrap();
+    fs::copy(place.path("release/manifest.yaml"), place.path("theirs/manifest.yaml")).unwrap();
+    place.write("theirs/lock.yaml", text);
+    let store = counterfoil::input::store::Store::open(&place.path("cache/counterfoil")).unwrap();
+    store.put_bytes(&bytes, "a program").unwrap();
+    place.succeeds(&["build", "theirs/manifest.yaml", "--locked", "--offline", "-o", "other"]);
+    let ran = place.succeeds(&["reproduce", "other", "--offline"]);
+    assert!(
+        ran.stdout.contains("programs of the guest that this version does not carry: hello"),
+        "{}",
+        ran.stdout
+    );
+    let threats = place.read("other/THREAT-MODEL.md");
+    assert!(threats.contains("whoever made the lock"), "{threats}");
+    let ran = place.run(&["audit", "other"]);
+    assert!(ran.stdout.contains("builtin-unknown"), "{}", ran.stdout);
 }
 
 /// A bundle with one thing else in it.
@@ -424,7 +534,7 @@ fn noise() -> Vec<u8> {
     support::many_files::noise(1, 5000)
 }
 
-/// A million names in a directory do no harm: a release has few, and they are asked for by name.
+/// Many names in a directory do no harm: a release has few, and they are asked for by name.
 #[test]
 fn many_entries() {
     let place = brought();

@@ -84,9 +84,10 @@ impl Bundle {
 impl Create {
     fn run(self, ui: &Ui, settings: &Settings) -> Result<()> {
         let (loaded, lock) = read(&self.path)?;
-        if self.output.is_dir() || self.output == loaded.path {
-            let message = format!("`{}` is no place for a bundle", self.output.display());
-            return Err(Error::new(Kind::Usage, message).hint("say a file with `--output`"));
+        let other = self.output.exists() && !is_bundle(&self.output);
+        if self.output.is_dir() || other {
+            let message = format!("`{}` is there and is no bundle", self.output.display());
+            return Err(Error::new(Kind::Usage, message).hint("say another file with `--output`"));
         }
         let origins =
             if self.offline { self.origin.nowhere()? } else { self.origin.read(settings)? };
@@ -187,12 +188,15 @@ fn read(path: &Path) -> Result<(Loaded, Lock)> {
     Ok((loaded, lock))
 }
 
-fn list(ui: &Ui, path: &Path) -> Result<()> {
+fn is_bundle(path: &Path) -> bool {
     let mut head = [0; 512];
-    let is_bundle = path.is_file()
+    path.is_file()
         && File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok()
-        && bundle::looks_like_one(&head);
-    let (lock, held) = if is_bundle {
+        && bundle::looks_like_one(&head)
+}
+
+fn list(ui: &Ui, path: &Path) -> Result<()> {
+    let (lock, held) = if is_bundle(path) {
         // Nothing is believed before it was hashed.
         let check = |external: &bundle::External<'_>, data: &mut dyn std::io::Read| {
             let failed = || format!("`{}`: {}", path.display(), external.what);
@@ -220,7 +224,7 @@ fn list(ui: &Ui, path: &Path) -> Result<()> {
             .map(|origin| {
                 let mut row = serde_json::json!(origin);
                 if let Some(held) = is_held(origin) {
-                    row["in-bundle"] = held.into();
+                    row["in_bundle"] = held.into();
                 }
                 row
             })

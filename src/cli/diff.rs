@@ -46,6 +46,12 @@ pub(super) struct DiffCommand {
 
 impl DiffCommand {
     pub(super) fn run(self, ui: &Ui) -> Result<()> {
+        for path in [&self.one, &self.two] {
+            if !path.exists() {
+                let message = format!("there is no `{}`", path.display());
+                return Err(Error::new(Kind::Environment, message));
+            }
+        }
         let (diff, files) = match (self.one.is_dir(), self.two.is_dir()) {
             (true, true) => {
                 let compared = diff::compare(&self.one, &self.two)?;
@@ -63,11 +69,11 @@ impl DiffCommand {
             let (measured, files) = files.map_or((None, None), |(m, f)| (Some(m), Some(f)));
             ui.json(&json!({
                 "same": same,
-                "measured-same": measured,
+                "measured_same": measured,
                 "files": files,
                 "differences": diff.differences,
                 "more": diff.more,
-                "not-understood": diff.not_understood,
+                "not_understood": diff.not_understood,
             }))?;
         } else if same {
             ui.answer("the same\n")?;

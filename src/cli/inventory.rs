@@ -102,6 +102,13 @@ impl Inventory {
              digests, the packages and sources of the lock, and the digests of firmware, kernel, initrd, \
              command line and volumes"
         );
+        if !only_in_lock.is_empty() {
+            let message = format!(
+                "`{text}` took part in making the image; whether something of it was linked into what was \
+                 compiled cannot be told from the image"
+            );
+            return Err(Error::new(Kind::CannotDecide, message));
+        }
         if contents.unseen.is_empty() {
             return Err(Error::new(Kind::Rejected, message));
         }

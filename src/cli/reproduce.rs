@@ -9,12 +9,10 @@ use crate::cli::diff::{line, text};
 use crate::cli::lock::Origin;
 use crate::cli::settings::Settings;
 use crate::cli::ui::{Style, Ui, printable};
-use crate::diff::Cause;
+use crate::diff::{Cause, Difference};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::report::Report as _;
 use crate::names::Name;
-use crate::release::diff::Compared;
-use crate::release::layout;
 use crate::release::reproduce::{Outcome, Rebuilt, reproduce};
 use crate::release::verdict::{Answer, VERSION, Verdict};
 use crate::release::write;
@@ -45,7 +43,7 @@ pub(super) struct Reproduce {
     /// Fetch nothing.
     #[arg(long)]
     offline: bool,
-    /// Who rebuilds, as the verdict names them: lower-case letters, digits and hyphens.
+    /// Who rebuilds, as the verdict names them: a name such as inputs have.
     #[arg(long = "as", value_name = "NAME", default_value = "unnamed")]
     rebuilder: Name,
     /// Write no verdict into the release.
@@ -64,6 +62,16 @@ pub(super) struct Reproduce {
 impl Reproduce {
     pub(super) fn run(self, ui: &Ui, settings: &Settings) -> Result<()> {
         if let Some(keep) = &self.keep {
+            let release = self.release.canonicalize().ok();
+            let within = keep
+                .ancestors()
+                .any(|above| !above.as_os_str().is_empty() && above.canonicalize().ok() == release);
+            let taken = keep.read_dir().is_ok_and(|mut entries| entries.next().is_some());
+            if (release.is_some() && within) || taken || keep.is_file() {
+                let message = format!("`{}` is no place for the rebuild", keep.display());
+                return Err(Error::new(Kind::Usage, message)
+                    .hint("say a directory that is not there yet, outside of the release"));
+            }
             write::check_target(keep)?;
         }
         let store = settings.store()?;
@@ -90,8 +98,18 @@ impl Reproduce {
         }
         for name in &rebuilt.not_rebuilt {
             ui.note(&format!(
-                "volume `{name}` was compared by its record: its contents are not in the release"
+                "volume `{name}` was not made again: its contents are not in the release; it was compared by \
+                 its record, if it has one"
             ));
+        }
+        for name in &rebuilt.other_programs {
+            ui.warn(&format!(
+                "the lock names a program `{name}` of the guest that this version does not carry: it was \
+                 built into the image again, and what it does is known to whoever wrote it"
+            ));
+        }
+        if !verdict.extra.is_empty() {
+            ui.note(&format!("no part of the release: {}", printable(&verdict.extra.join(", "))));
         }
         failure.map_or(Ok(()), Err)
     }
@@ -110,21 +128,23 @@ impl Reproduce {
             files: Vec::new(),
             cause: None,
             missing: Vec::new(),
+            not_compared: Vec::new(),
+            extra: Vec::new(),
+            other_programs: rebuilt.other_programs.clone(),
             not_rebuilt: rebuilt.not_rebuilt.clone(),
         };
         let compared = match &rebuilt.outcome {
             Outcome::Compared(compared) => compared,
             Outcome::Missing(error, missing) => {
                 verdict.verdict = Answer::CannotReproduce;
-                let rest = match missing.len() {
-                    0 | 1 => String::new(),
-                    count => format!(" ({count} inputs are missing in all)"),
-                };
+                // What an error says may be of this machine: a path, a mirror. What is missing is not.
                 verdict.missing = match missing.is_empty() {
-                    true => vec![error.to_string()],
+                    true => vec!["something of the rebuilder's machine".to_owned()],
                     false => missing.clone(),
                 };
-                verdict.sentence = format!("cannot be reproduced: {error}{rest}");
+                let (first, more) = (&verdict.missing[0], verdict.missing.len() - 1);
+                let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+                verdict.sentence = format!("cannot be reproduced: {first}{rest} could not be had");
                 let failure = Error::new(
                     Kind::CannotDecide,
                     format!("`{release}` cannot be reproduced: {error}"),
@@ -140,13 +160,11 @@ impl Reproduce {
         };
         verdict.measured = Some(compared.measured);
         verdict.files.clone_from(&compared.files);
-        let Some(first) = counting(compared).next() else {
-            if !compared.files.is_empty() {
-                verdict.sentence =
-                    "reproduced: every measured value and every artifact is the same; \
-                                    texts are in the words of another version"
-                        .to_owned();
-            }
+        verdict.not_compared.clone_from(&compared.not_compared);
+        verdict.extra.clone_from(&compared.extra);
+        let counts = |found: &&Difference| found.cause != Cause::Tool;
+        let Some(first) = compared.diff.differences.iter().find(counts) else {
+            verdict.sentence = reproduced(&verdict);
             return (verdict, None);
         };
         verdict.verdict = Answer::Differs;
@@ -179,6 +197,9 @@ impl Reproduce {
         if !compared.files.is_empty() {
             answer += &format!("other bytes in    {}\n", compared.files.join(", "));
         }
+        if !compared.not_compared.is_empty() {
+            answer += &format!("not compared      {}\n", compared.not_compared.join(", "));
+        }
         if self.full && verdict.cause.is_some() {
             answer += &text(ui, &compared.diff, true, true);
         }
@@ -189,14 +210,21 @@ impl Reproduce {
     }
 }
 
-/// The differences that count: texts in the words of another version of this program do not.
-fn counting(compared: &Compared) -> impl Iterator<Item = &crate::diff::Difference> {
-    let differences = &compared.diff.differences;
-    let other_tool = differences.iter().any(|found| found.cause == Cause::Tool);
-    let worded = |at: &str| at == layout::THREAT_MODEL || at == layout::RECORD;
-    differences.iter().filter(move |found| match found.cause {
-        Cause::Tool => false,
-        Cause::Document => !(other_tool && found.at.first().is_some_and(|at| worded(at))),
-        _ => true,
-    })
+/// That it was reproduced, and what that does not say.
+fn reproduced(verdict: &Verdict) -> String {
+    let mut sentence = "reproduced: every measured value and every file is the same".to_owned();
+    if !verdict.not_compared.is_empty() {
+        sentence = format!(
+            "reproduced: every measured value is the same, and every file that was compared; not compared: {}",
+            verdict.not_compared.join(", ")
+        );
+    }
+    if !verdict.other_programs.is_empty() {
+        let names: Vec<_> = verdict.other_programs.iter().map(ToString::to_string).collect();
+        sentence += &format!(
+            "; the lock brings programs of the guest that this version does not carry: {}",
+            names.join(", ")
+        );
+    }
+    sentence
 }

@@ -11,7 +11,7 @@ use super::{Cause, Diff, DiffError, bytes, cmdline, erofs, firmware, initrd, pe,
 use crate::tree::held::{FileRange, Held};
 
 /// The largest record, kernel or firmware that is read whole.
-const IN_MEMORY: u64 = 1 << 30;
+pub(super) const IN_MEMORY: u64 = 1 << 30;
 
 /// Where the superblock of EROFS stands, and its magic (`include/uapi/linux/magic.h`).
 const EROFS: (usize, &[u8]) = (1024, &[0xe2, 0xe1, 0xf5, 0xe0]);
@@ -90,11 +90,12 @@ impl Artifact {
     /// When it cannot be read, or is no file.
     pub fn open(path: &Path) -> Result<Self, DiffError> {
         let failed = |error| DiffError::Read(path.display().to_string(), error);
-        let file = File::open(path).map_err(failed)?;
-        if !file.metadata().map_err(failed)?.is_file() {
+        // Before it is opened: a pipe would be waited for.
+        if !std::fs::metadata(path).map_err(failed)?.is_file() {
             return Err(failed(std::io::Error::other("it is no regular file")));
         }
-        Self::of(FileRange::whole(Held::new(file).map_err(failed)?))
+        let held = File::open(path).and_then(Held::new).map_err(failed)?;
+        Self::of(FileRange::whole(held))
     }
 
     /// Looks what some bytes are.
@@ -145,6 +146,11 @@ impl Artifact {
     /// As [`Artifact::compare`].
     pub fn compare_cmdlines(&self, other: &Self, diff: &mut Diff) -> Result<(), DiffError> {
         let (one, two) = (self.read()?, other.read()?);
+        if one != two && (std::str::from_utf8(&one).is_err() || std::str::from_utf8(&two).is_err())
+        {
+            diff.differs(Cause::Cmdline, "bytes that are no text");
+            return Ok(());
+        }
         cmdline::compare(diff, &String::from_utf8_lossy(&one), &String::from_utf8_lossy(&two));
         Ok(())
     }
@@ -160,6 +166,17 @@ impl Artifact {
         diff: &mut Diff,
     ) -> Result<(), DiffError> {
         record::compare(diff, &self.json()?, &other.json()?, known);
+        Ok(())
+    }
+
+    /// Compares texts: the first line that differs.
+    ///
+    /// # Errors
+    /// As [`Artifact::compare`].
+    pub fn compare_texts(&self, other: &Self, diff: &mut Diff) -> Result<(), DiffError> {
+        let (one, two) = (self.read()?, other.read()?);
+        let (one, two) = (String::from_utf8_lossy(&one), String::from_utf8_lossy(&two));
+        text::compare(diff, Cause::Record, &one, &two);
         Ok(())
     }
 
@@ -221,12 +238,11 @@ fn looked_at(bytes: &FileRange, head: &[u8]) -> std::io::Result<Kind> {
     if let Some(packed) = packing::of(head) {
         // Packed things are initrds, or files of which the name would say more.
         let inner = match packed {
-            Packing::Other(_) => None,
-            _ => packed.unpack(bytes).ok().flatten(),
+            Packing::Other(_) => Vec::new(),
+            _ => packing::unpacked_head(bytes, 6),
         };
-        let inner = inner.and_then(|inner| packing::head(&inner, 6).ok());
-        return Ok(match inner.as_deref() {
-            Some(b"070701" | b"070702") => Kind::Initrd,
+        return Ok(match inner.as_slice() {
+            b"070701" | b"070702" => Kind::Initrd,
             _ => Kind::Other,
         });
     }

@@ -10,7 +10,10 @@ use crate::tree::Blob as _;
 use crate::tree::held::FileRange;
 
 /// More members than this are not believed.
-const MOST: usize = 4 << 20;
+const MOST: usize = 1 << 20;
+
+/// The longest target of a link that is read: the kernel's PATH_MAX.
+const TARGET: u64 = 4096;
 
 /// An initrd, unpacked.
 #[derive(Debug)]
@@ -43,7 +46,12 @@ impl Initrd {
             match packing::of(&packing::head(&rest, 8).map_err(failed)?) {
                 Some(packed) => {
                     // What is packed reaches to the end: no length stands before it.
-                    let Some(plain) = packed.unpack(&rest).map_err(failed)? else {
+                    let unpacked =
+                        packed.unpack(&rest).map_err(|error| match error.raw_os_error() {
+                            Some(_) => failed(error),
+                            None => DiffError::Malformed(name.to_owned(), error.to_string()),
+                        })?;
+                    let Some(plain) = unpacked else {
                         initrd.rest =
                             Some(format!("{} bytes packed by {}", size - at, packed.name()));
                         break;
@@ -124,7 +132,8 @@ impl Segment {
                 Type::Symlink => Kind::Symlink,
                 Type::Special => Kind::Special,
             };
-            let target = (kind == Kind::Symlink).then(|| contents.read().ok()).flatten();
+            let short = contents.range.size <= TARGET;
+            let target = (kind == Kind::Symlink && short).then(|| contents.read().ok()).flatten();
             let node = Node {
                 kind,
                 mode: member.mode & 0o7777,

@@ -8,8 +8,10 @@ use crate::tree::Blob as _;
 use crate::tree::archive::{ArchiveError, decompress};
 use crate::tree::held::{FileRange, Held};
 
-/// The most that something may unpack to.
-pub(super) const LIMIT: u64 = 4 << 30;
+/// What anything may unpack to, and how often its size beyond that. Initrds come out at some ten times their
+/// size, bombs at a thousand.
+const ALWAYS: u64 = 256 << 20;
+const TIMES: u64 = 50;
 
 /// How bytes are packed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -49,13 +51,18 @@ impl Packing {
     }
 
     /// What is in it; `None` when it is not unpacked here.
+    ///
+    /// # Errors
+    /// Of the operating system when the file cannot be read or written; any other when it is damaged, or
+    /// unpacks to much more than it should.
     pub(super) fn unpack(self, packed: &FileRange) -> io::Result<Option<FileRange>> {
         if matches!(self, Self::Other(_)) {
             return Ok(None);
         }
         let mut plain = tempfile::tempfile()?;
+        let limit = ALWAYS.saturating_add(packed.range.size.saturating_mul(TIMES));
         let reader = packed.open()?;
-        decompress(reader, "packed", LIMIT, &mut plain).map_err(|error| match error {
+        decompress(reader, "packed", limit, &mut plain).map_err(|error| match error {
             ArchiveError::Io(error) => error,
             ArchiveError::TooLarge(limit) => {
                 io::Error::other(format!("it unpacks to more than {limit} bytes"))
@@ -64,6 +71,15 @@ impl Packing {
         })?;
         whole(plain).map(Some)
     }
+}
+
+/// The first bytes of what is in it, as many as there are, at most `count`; none where it is damaged or not
+/// unpacked here.
+pub(super) fn unpacked_head(packed: &FileRange, count: u64) -> Vec<u8> {
+    let mut head = Vec::new();
+    // There being more than so many is an error that does not matter here.
+    let _ = packed.open().map(|reader| decompress(reader, "packed", count, &mut head));
+    head
 }
 
 /// All of a file that nobody else knows of.

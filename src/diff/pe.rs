@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use object::read::pe::{ImageNtHeaders as _, PeFile64};
 use object::{Object as _, ObjectSection as _};
 
+use super::artifact::IN_MEMORY;
 use super::packing::part;
 use super::{Artifact, Cause, Diff, DiffError, cmdline, text};
 use crate::kernel::bzimage::BzImage;
@@ -54,6 +55,10 @@ impl Pe {
 /// Compares kernels, or PE files of any kind.
 pub(super) fn compare(diff: &mut Diff, one: &FileRange, two: &FileRange) -> Result<(), DiffError> {
     let read = |file: &FileRange, which: &str| {
+        if file.range.size > IN_MEMORY {
+            let what = format!("{} bytes are too many for a kernel", file.range.size);
+            return Err(DiffError::Malformed(which.to_owned(), what));
+        }
         file.read().map_err(|error| DiffError::Read(which.to_owned(), error))
     };
     let (first, second) = (read(one, "the first")?, read(two, "the second")?);

@@ -29,6 +29,12 @@ const MEASURED: [(&str, Part); 4] = [
 const DOCUMENTS: [&str; 5] =
     [layout::MANIFEST, layout::LOCK, layout::INVENTORY, layout::SBOM, layout::THREAT_MODEL];
 
+/// Texts that say what others mean, in words that change from version to version.
+const WORDED: [&str; 2] = [layout::SBOM, layout::THREAT_MODEL];
+
+/// Files that are no part of a release are named up to this number.
+const MOST_EXTRA: usize = 100;
+
 /// The two levels on which releases are compared.
 #[derive(Debug)]
 pub struct Compared {
@@ -38,6 +44,11 @@ pub struct Compared {
     pub measured: bool,
     /// The files that have other bytes, for whatever reason.
     pub files: Vec<String>,
+    /// Of what was not compared: texts in the words of another version of this program, and volumes whose
+    /// data one of the releases leaves out.
+    pub not_compared: Vec<String>,
+    /// Files of the first that are no part of a release.
+    pub extra: Vec<String>,
 }
 
 /// A release as far as it can be read.
@@ -49,15 +60,46 @@ struct Side {
 }
 
 impl Side {
-    fn read(root: &Path) -> Self {
+    fn read(root: &Path) -> Result<Self> {
+        if !root.join(layout::RECORD).is_file() {
+            let message = format!("`{}` is not a release: it has no `launch.json`", root.display());
+            return Err(Error::new(Kind::CannotDecide, message)
+                .hint("releases are compared with releases, and files with files"));
+        }
+        layout::check_regular(root)?;
         let parsed = |name: &str| bounded::whole(&root.join(name)).ok();
-        Self {
+        Ok(Self {
             root: root.to_owned(),
             manifest: Loaded::read(&root.join(layout::MANIFEST)).ok().map(|loaded| loaded.manifest),
             lock: Lock::read(&root.join(layout::LOCK)).ok().flatten(),
             inventory: parsed(layout::INVENTORY)
                 .and_then(|json| serde_json::from_slice(&json).ok()),
-        }
+        })
+    }
+
+    fn bytes(&self, name: &str) -> Result<Vec<u8>> {
+        bounded::whole(&self.path(name))
+    }
+
+    /// Files that are no part of a release; as many as are shown.
+    fn extra(&self) -> Vec<String> {
+        let volumes = self.manifest.iter().flat_map(|manifest| manifest.volumes.keys());
+        let volumes: BTreeSet<String> =
+            volumes.flat_map(|name| [layout::volume(name), layout::volume_record(name)]).collect();
+        let walk = walkdir::WalkDir::new(&self.root).sort_by_file_name().into_iter();
+        let inside = walk
+            .filter_entry(|entry| !(entry.depth() == 1 && entry.file_name() == layout::REBUILDS))
+            .flatten();
+        let name = |entry: walkdir::DirEntry| {
+            let path = entry.path().strip_prefix(&self.root).ok()?;
+            Some(path.to_string_lossy().into_owned())
+        };
+        let known = |name: &String| {
+            layout::ALL.iter().chain(&layout::IF_ASKED).any(|known| known == name)
+                || volumes.contains(name)
+        };
+        let files = inside.filter(|entry| !entry.file_type().is_dir()).filter_map(name);
+        files.filter(|name| !known(name)).take(MOST_EXTRA).collect()
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -97,14 +139,22 @@ impl Side {
 /// # Errors
 /// When one of them is none, or cannot be read.
 pub fn compare(one: &Path, two: &Path) -> Result<Compared> {
-    for root in [one, two] {
-        if !root.join(layout::RECORD).is_file() {
-            let message = format!("`{}` is not a release: it has no `launch.json`", root.display());
-            return Err(Error::new(Kind::CannotDecide, message)
-                .hint("releases are compared with releases, and files with files"));
-        }
-    }
-    let (first, second) = (Side::read(one), Side::read(two));
+    sides(&Side::read(one)?, &Side::read(two)?)
+}
+
+/// Compares a release with what was made from its manifest and lock. What the release says of where things
+/// come from is not asked.
+///
+/// # Errors
+/// As [`compare`].
+pub fn compare_rebuilt(release: &Path, rebuilt: &Path) -> Result<Compared> {
+    let release = Side { inventory: None, lock: None, ..Side::read(release)? };
+    let rebuilt = Side::read(rebuilt)?;
+    let extra = release.extra();
+    Ok(Compared { extra, ..sides(&release, &rebuilt)? })
+}
+
+fn sides(first: &Side, second: &Side) -> Result<Compared> {
     let failed = |error: DiffError| {
         let kind = match &error {
             DiffError::Read(..) => Kind::Environment,
@@ -112,46 +162,47 @@ pub fn compare(one: &Path, two: &Path) -> Result<Compared> {
         };
         Error::caused(kind, "the releases cannot be compared", error)
     };
-    let mut files = Vec::new();
+    let (mut files, mut not_compared) = (Vec::new(), Vec::new());
     let mut artifacts = Diff::default();
     let mut known = Vec::new();
     for (name, part) in MEASURED {
         let before = artifacts.differences.len();
-        if file(&mut artifacts, name, &first, &second).map_err(failed)? {
+        if file(&mut artifacts, name, first, second).map_err(failed)? {
             files.push(name.to_owned());
             known.push(part);
         }
         for difference in &mut artifacts.differences[before..] {
-            attribute(difference, part, None, &first, &second);
+            attribute(difference, part, None, first, second);
         }
     }
     let before = files.len();
-    volumes(&mut artifacts, &mut files, &first, &second).map_err(failed)?;
+    volumes(&mut artifacts, &mut files, &mut not_compared, first, second).map_err(failed)?;
     if files.len() > before {
         known.push(Part::Volumes);
     }
     without_consequences(&mut artifacts);
-    let mut records = Diff::default();
-    let open = |side: &Side| Artifact::open(&side.path(layout::RECORD));
-    let (record, other) = (open(&first).map_err(failed)?, open(&second).map_err(failed)?);
-    let same = record.read().map_err(failed)? == other.read().map_err(failed)?;
-    if !same {
+    let (record, other) = (first.bytes(layout::RECORD)?, second.bytes(layout::RECORD)?);
+    let records = records_differ(&record, &other, &known, first, second).map_err(failed)?;
+    if record != other {
         files.push(layout::RECORD.to_owned());
-        records
-            .within(layout::RECORD, |diff| record.compare_records(&other, &known, diff))
-            .map_err(failed)?;
     }
+    let other_tool = records.differences.iter().any(|found| found.cause == Cause::Tool);
     let mut diff = in_order(artifacts, records);
-    let is_measured = |found: &Difference| !matches!(found.cause, Cause::Tool | Cause::Document);
+    let is_measured = |found: &Difference| found.cause != Cause::Tool;
     let mut measured = !diff.differences.iter().any(is_measured);
     for name in [layout::IGVM, layout::IGVM_RECORD] {
         let mut more = Diff::default();
-        if !either(name, &first, &second)
-            || !file(&mut more, name, &first, &second).map_err(failed)?
-        {
+        if !either(name, first, second) || !file(&mut more, name, first, second).map_err(failed)? {
             continue;
         }
         files.push(name.to_owned());
+        let both = first.has(name) && second.has(name);
+        if name == layout::IGVM_RECORD
+            && both
+            && same_but_for_tool(&first.bytes(name)?, &second.bytes(name)?)
+        {
+            continue;
+        }
         // It is put together from what was compared already.
         if measured {
             measured = false;
@@ -160,14 +211,13 @@ pub fn compare(one: &Path, two: &Path) -> Result<Compared> {
     }
     for name in DOCUMENTS {
         let mut more = Diff::default();
-        if !either(name, &first, &second)
-            || !file(&mut more, name, &first, &second).map_err(failed)?
-        {
+        if !either(name, first, second) || !file(&mut more, name, first, second).map_err(failed)? {
             continue;
         }
         files.push(name.to_owned());
-        if diff.is_same() || (measured && diff.differences.iter().all(|it| it.cause == Cause::Tool))
-        {
+        if other_tool && WORDED.contains(&name) && first.has(name) && second.has(name) {
+            not_compared.push(name.to_owned());
+        } else if measured && !diff.differences.iter().any(|it| it.cause != Cause::Tool) {
             let documents = more
                 .differences
                 .into_iter()
@@ -176,13 +226,66 @@ pub fn compare(one: &Path, two: &Path) -> Result<Compared> {
         }
     }
     diff.causes_first();
-    // A record may have other bytes that mean the same.
-    if diff.is_same() && !same {
-        let mut more = Diff::default();
-        file(&mut more, layout::RECORD, &first, &second).map_err(failed)?;
-        diff.differences.extend(more.differences);
+    // Whatever else it is: no file has other bytes without a word about it.
+    let explained = |name: &&String| {
+        not_compared.contains(name)
+            || (other_tool && [layout::RECORD, layout::IGVM_RECORD].contains(&name.as_str()))
+    };
+    let silent: Vec<_> = files.iter().filter(|name| !explained(name)).cloned().collect();
+    if !diff.differences.iter().any(|found| found.cause != Cause::Tool) {
+        for name in silent {
+            diff.within(name, |diff| diff.differs(Cause::Content, "other bytes"));
+        }
     }
-    Ok(Compared { diff, measured, files })
+    Ok(Compared { diff, measured, files, not_compared, extra: Vec::new() })
+}
+
+/// What differs in two launch records: by what they say, and where they say the same, by their bytes, but for
+/// the program that wrote them.
+fn records_differ(
+    one: &[u8],
+    two: &[u8],
+    known: &[Part],
+    first: &Side,
+    second: &Side,
+) -> Result<Diff, DiffError> {
+    let mut diff = Diff::default();
+    if one == two {
+        return Ok(diff);
+    }
+    let open = |side: &Side| Artifact::open(&side.path(layout::RECORD));
+    let (record, other) = (open(first)?, open(second)?);
+    diff.within(layout::RECORD, |diff| record.compare_records(&other, known, diff))?;
+    let only_tool = diff.differences.iter().all(|found| found.cause == Cause::Tool);
+    // What else follows from another artifact was left out, and is not looked for.
+    if only_tool && known.is_empty() && !same_but_for_tool(one, two) {
+        diff.within(layout::RECORD, |diff| {
+            let before = diff.differences.len();
+            record.compare_texts(&other, diff)?;
+            if diff.differences.len() == before {
+                diff.differs(Cause::Record, "other bytes");
+            }
+            Ok::<_, DiffError>(())
+        })?;
+    }
+    Ok(diff)
+}
+
+/// Whether two records are the same but for the line that names the program that wrote them, of which each has
+/// one.
+fn same_but_for_tool(one: &[u8], two: &[u8]) -> bool {
+    let without = |bytes: &[u8]| -> Option<Vec<u8>> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let is_tool = |line: &&str| {
+            let value =
+                line.strip_prefix("  \"tool\": \"").and_then(|rest| rest.strip_suffix("\",\n"));
+            value.is_some_and(|value| !value.contains(['"', '\\']))
+        };
+        let lines = text.split_inclusive('\n');
+        (lines.clone().filter(is_tool).count() == 1)
+            .then(|| lines.filter(|line| !is_tool(line)).collect::<String>().into_bytes())
+    };
+    without(one).is_some_and(|text| Some(text) == without(two))
 }
 
 /// Leaves out what follows from another volume: its word on the command line, and its UUID, which is made
@@ -239,10 +342,18 @@ fn file(diff: &mut Diff, name: &str, one: &Side, two: &Side) -> Result<bool, Dif
         (true, true) => {
             let (first, second) =
                 (Artifact::open(&one.path(name))?, Artifact::open(&two.path(name))?);
-            if name == layout::CMDLINE {
-                return first.compare_cmdlines(&second, diff);
+            let compared = match name {
+                layout::CMDLINE => first.compare_cmdlines(&second, diff),
+                _ => first.compare(&second, diff),
+            };
+            match compared {
+                // What is damaged in one of them is not the same in the other.
+                Err(DiffError::Malformed(which, what)) => {
+                    diff.differs(Cause::Content, format!("{which} is damaged: {what}"));
+                    Ok(())
+                }
+                other => other,
             }
-            first.compare(&second, diff)
         }
         (true, false) => {
             diff.differs(Cause::Removed, "is not in the second");
@@ -260,6 +371,7 @@ fn file(diff: &mut Diff, name: &str, one: &Side, two: &Side) -> Result<bool, Dif
 fn volumes(
     diff: &mut Diff,
     files: &mut Vec<String>,
+    not_compared: &mut Vec<String>,
     one: &Side,
     two: &Side,
 ) -> Result<(), DiffError> {
@@ -278,6 +390,9 @@ fn volumes(
             for difference in &mut diff.differences[before..] {
                 attribute(difference, Part::Volumes, Some(name.as_str()), one, two);
             }
+        } else if one.has(&image) != two.has(&image) {
+            // They need not be in a release; their record says which they are.
+            not_compared.push(image.clone());
         }
         if !either(&record, one, two) {
             continue;
@@ -302,6 +417,7 @@ fn records(diff: &mut Diff, name: &str, one: &Side, two: &Side, otherwise: Diff)
     let (Some(first), Some(second)) = (read(one), read(two)) else {
         return diff.differences.extend(otherwise.differences);
     };
+    let before = diff.differences.len();
     diff.within(name, |diff| {
         diff.value(
             Cause::Volume,
@@ -318,6 +434,9 @@ fn records(diff: &mut Diff, name: &str, one: &Side, two: &Side, otherwise: Diff)
         );
         diff.value(Cause::Uuid, "UUID", first.uuid.to_string(), second.uuid.to_string());
     });
+    if diff.differences.len() == before {
+        diff.differences.extend(otherwise.differences);
+    }
 }
 
 /// A tree that differs over the same data is of another salt if the records say so.
@@ -345,9 +464,9 @@ fn attribute(
     let path = difference.at.iter().skip(1).find(|at| !at.starts_with("archive ")).cloned();
     let origin = match part {
         Part::Initrd | Part::Volumes => path.as_deref().and_then(|path| {
-            one.origin(volume, path).or_else(|| two.origin(volume, path)).map(str::to_owned)
+            two.origin(volume, path).or_else(|| one.origin(volume, path)).map(str::to_owned)
         }),
-        _ => one.input_of(part).map(ToString::to_string),
+        _ => two.input_of(part).map(ToString::to_string),
     };
     let Some(origin) = origin else { return };
     let is_contents = matches!(

@@ -35,6 +35,12 @@ pub mod write;
 
 /// Paths in a release directory.
 pub mod layout {
+    use std::fs;
+    use std::path::Path;
+
+    use walkdir::WalkDir;
+
+    use crate::error::{Error, Kind, Result};
     use crate::names::VolumeName;
 
     /// The verdicts of rebuilders.
@@ -81,6 +87,27 @@ pub mod layout {
     /// Those of every release, in the order in which they are compared: what is measured first.
     pub const ALL: [&str; 10] =
         [FIRMWARE, KERNEL, INITRD, CMDLINE, RECORD, INVENTORY, SBOM, THREAT_MODEL, MANIFEST, LOCK];
+
+    /// Refuses a release in which something else stands where a file of it should: a link leads out of it, and
+    /// a pipe would be waited for.
+    ///
+    /// # Errors
+    /// [`Kind::Malformed`] naming the first.
+    pub fn check_regular(root: &Path) -> Result<()> {
+        let volumes = WalkDir::new(root.join(VOLUMES)).min_depth(1).max_depth(1);
+        let volumes = volumes.into_iter().flatten().map(|entry| entry.path().to_owned());
+        let named = ALL.iter().chain(&IF_ASKED).map(|name| root.join(name));
+        for path in named.chain(volumes) {
+            if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
+                let message = format!("`{}` is not a regular file", path.display());
+                return Err(Error::new(Kind::Malformed, message).hint(
+                    "a release holds files and no links; \
+                     `run --volume NAME=FILE` takes a volume's data from elsewhere",
+                ));
+            }
+        }
+        Ok(())
+    }
 
     /// Those of a release whose manifest asks for them.
     pub const IF_ASKED: [&str; 2] = [IGVM, IGVM_RECORD];

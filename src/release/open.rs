@@ -42,6 +42,7 @@ impl Release {
             return Err(Error::new(Kind::CannotDecide, message)
                 .hint("make one with `counterfoil build MANIFEST`"));
         }
+        layout::check_regular(root)?;
         let record = read_record(&path)?;
         Ok(Self { root: root.to_owned(), igvm: read_igvm_record(root, &record)?, record })
     }

@@ -63,10 +63,10 @@ fn origin<'a>(lock: &Lock, external: External<'a>) -> Origin<'a> {
     Origin { input, what, object, from, check }
 }
 
-const PACKAGE: &str = "the archive's signed release file leads to this digest; the vendor's \
-     reproducible builds make it again from its source package";
-const SOURCE: &str =
-    "the archive's signed release file leads to this digest; it is the source itself";
+const PACKAGE: &str = "by the lock, the archive's signed release file leads to this digest: look it up there; \
+     the vendor's reproducible builds make it again from its source package";
+const SOURCE: &str = "by the lock, the archive's signed release file leads to this digest: look it up there; it is \
+     the source itself";
 const FETCH: &str = "fetch it and compare";
 const BESIDE: &str = "beside the manifest: whoever publishes the release";
 const ASK: &str = "nobody else has it: from a bundle, or from the publisher";

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::digest::Sha256;
 use crate::error::{Context as _, Error, Kind, Result};
+use crate::guest;
 use crate::image::{cpio, erofs, igvm, verity};
 use crate::input::bounded;
 use crate::input::bundle::{External, externals};
@@ -15,7 +17,7 @@ use crate::input::store::Store;
 use crate::launch;
 use crate::manifest::load::{self, Loaded};
 use crate::manifest::{Lock, Manifest};
-use crate::names::VolumeName;
+use crate::names::{Name, VolumeName};
 use crate::release::assemble::{Order, assemble};
 use crate::release::diff::{self, Compared};
 use crate::release::verdict::Identity;
@@ -31,8 +33,12 @@ pub struct Rebuilt {
     pub identity: Identity,
     /// How far it came.
     pub outcome: Outcome,
-    /// Volumes whose contents are not in the release, so that only their records could be compared.
+    /// Volumes that were made before, so that only their records could be compared, and volumes that nothing
+    /// binds, of which nothing was.
     pub not_rebuilt: Vec<VolumeName>,
+    /// Programs of the guest that the lock names and this program does not carry: others, or another
+    /// version's. What they do is nothing that a rebuild tells.
+    pub other_programs: Vec<Name>,
 }
 
 /// How far a rebuild came.
@@ -56,6 +62,7 @@ pub fn reproduce(root: &Path, fetcher: &Fetcher<'_>, again: &Path) -> Result<Reb
         return Err(Error::new(Kind::CannotDecide, message)
             .hint("make one with `counterfoil build MANIFEST`"));
     }
+    layout::check_regular(root)?;
     let text = |name: &str| load::read_text(&root.join(name), MAX_TEXT);
     let named = |name: &str| format!("`{}`", root.join(name).display());
     let manifest = Loaded::released(&text(layout::MANIFEST)?, &named(layout::MANIFEST))?;
@@ -70,25 +77,31 @@ pub fn reproduce(root: &Path, fetcher: &Fetcher<'_>, again: &Path) -> Result<Reb
         .filter(|(_, volume)| volume.files.is_empty())
         .map(|(name, _)| name.clone())
         .collect();
-    let outcome = match rebuild(root, &manifest, &lock, fetcher, again) {
-        Ok(()) => Outcome::Compared(diff::compare(root, again)?),
+    let other_programs = lock
+        .builtin
+        .iter()
+        .filter(|(name, object)| {
+            let ours = guest::program(name.as_str());
+            ours.is_none_or(|bytes| Sha256::of(bytes) != object.sha256)
+        })
+        .map(|(name, _)| name.clone())
+        .collect();
+    if let Some((error, missing)) = check_writers(root)? {
+        let outcome = Outcome::Missing(error, vec![missing]);
+        return Ok(Rebuilt { identity, outcome, not_rebuilt, other_programs });
+    }
+    let outcome = match rebuild(&manifest, &lock, fetcher, again) {
+        Ok(()) => Outcome::Compared(diff::compare_rebuilt(root, again)?),
         Err(error) if error.kind() == Kind::CannotDecide => {
             let missing = missing(&lock, fetcher.store);
             Outcome::Missing(error, missing)
         }
         Err(error) => return Err(error),
     };
-    Ok(Rebuilt { identity, outcome, not_rebuilt })
+    Ok(Rebuilt { identity, outcome, not_rebuilt, other_programs })
 }
 
-fn rebuild(
-    root: &Path,
-    manifest: &Manifest,
-    lock: &Lock,
-    fetcher: &Fetcher<'_>,
-    again: &Path,
-) -> Result<()> {
-    check_writers(root)?;
+fn rebuild(manifest: &Manifest, lock: &Lock, fetcher: &Fetcher<'_>, again: &Path) -> Result<()> {
     // Nothing stands beside the manifest: the publisher's files are inputs like others, by their digests.
     let nowhere = tempfile::tempdir()
         .context(Kind::Environment, || "failed making a temporary directory".to_owned())?;
@@ -110,8 +123,9 @@ fn missing(lock: &Lock, store: &Store) -> Vec<String> {
     externals(lock).into_iter().filter(is_missing).map(|external| external.what).collect()
 }
 
-/// Writers of an epoch that this program does not have would write other bytes.
-fn check_writers(root: &Path) -> Result<()> {
+/// A writer of an epoch that this program does not have would write other bytes: the failure, and what is
+/// missing.
+fn check_writers(root: &Path) -> Result<Option<(Error, String)>> {
     let path = root.join(layout::RECORD);
     let record: Value = serde_json::from_slice(&bounded::whole(&path)?)
         .context(Kind::Malformed, || format!("`{}`", path.display()))?;
@@ -122,18 +136,14 @@ fn check_writers(root: &Path) -> Result<()> {
     let unknown = |(kind, epoch): &(&String, &Value)| {
         epoch.as_str().is_none_or(|epoch| ours.get(kind.as_str()) != Some(&epoch))
     };
-    match writers.iter().find(unknown) {
-        None => Ok(()),
-        Some((kind, epoch)) => {
-            let message = format!(
-                "the release was written by {epoch}, and this program has {}",
-                ours.get(kind.as_str())
-                    .map_or("no such writer".to_owned(), |epoch| format!("\"{epoch}\""))
-            );
-            Err(Error::new(Kind::CannotDecide, message).hint(format!(
-                "rebuild with a version that has it; the release names {}",
-                record["tool"]
-            )))
-        }
-    }
+    Ok(writers.iter().find(unknown).map(|(kind, epoch)| {
+        let has =
+            ours.get(kind.as_str()).map_or("no such writer".to_owned(), |it| format!("\"{it}\""));
+        let message = format!("the release was written by {epoch}, and this program has {has}");
+        let error = Error::new(Kind::CannotDecide, message).hint(format!(
+            "rebuild with a version that has it; the release names {}",
+            record["tool"]
+        ));
+        (error, format!("a writer of the epoch {epoch}"))
+    }))
 }

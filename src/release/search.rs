@@ -257,7 +257,7 @@ impl<'a> Searched<'a> {
             covers.extend(self.kernel());
         }
         for (made, build) in manifest.builds() {
-            // Of the room, nothing is in what is compiled in it.
+            // What of the room was linked in, such as a static libc, the image does not tell.
             if build.files.values().any(|part| part.from.value == *input) {
                 covers.extend(self.shaped_by(made));
                 let made = made.as_str();
@@ -288,6 +288,7 @@ impl<'a> Searched<'a> {
 
 /// The digits of a digest or of its beginning.
 fn digits(text: &str) -> Option<String> {
+    let text = text.strip_prefix("sha256:").unwrap_or(text);
     let hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
     (hex && (DIGITS..=64).contains(&text.len())).then(|| text.to_ascii_lowercase())
 }

@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::fmt::{Result, Write as _};
 
+use crate::digest::Sha256;
+use crate::guest;
 use crate::manifest::lock::{LockedBuild, LockedEntry, LockedInput, LockedPackage};
 use crate::manifest::types::{Build, Source};
 use crate::manifest::{Lock, Manifest};
@@ -15,6 +17,10 @@ const FEW: usize = 3;
 /// Whose word counterfoil's own programs are taken on.
 const COUNTERFOIL: &str = "nobody, for its bytes: they are compiled by the toolchain that counterfoil \
                            pins, and their digest is in its source";
+
+/// Where the lock names programs that this counterfoil does not carry.
+const ANOTHERS: &str =
+    "whoever made the lock: it is not what the counterfoil that wrote this carries";
 
 /// A compiler or what comes with one, by the names of Debian's packages.
 const COMPILERS: &[&str] = &["binutils", "clang-", "g++-", "gcc-", "golang-", "nasm", "rustc"];
@@ -44,7 +50,11 @@ pub(super) fn write(out: &mut String, manifest: &Manifest, lock: &Lock) -> Resul
     for part in &parts {
         writeln!(out, "| {} | {} | {} |", part.title, part.comes_as(), part.word_of(lock))?;
     }
-    writeln!(out, "| PID 1 | compiled with counterfoil | {COUNTERFOIL} |\n")?;
+    let ours = lock.builtin.iter().all(|(name, object)| {
+        guest::program(name.as_str()).is_some_and(|bytes| Sha256::of(bytes) == object.sha256)
+    });
+    let word = if ours { COUNTERFOIL } else { ANOTHERS };
+    writeln!(out, "| PID 1 | compiled with counterfoil | {word} |\n")?;
     went_away(out, &parts, lock)?;
     for part in &parts {
         writeln!(out, "### {}: {}\n", part.title, part.comes_as())?;

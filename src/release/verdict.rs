@@ -44,8 +44,15 @@ pub struct Verdict {
     /// What is missing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
+    /// Files that were not compared: texts in the words of another version of the program, and volumes whose
+    /// data the release leaves out.
+    pub not_compared: Vec<String>,
+    /// Files that are no part of a release.
+    pub extra: Vec<String>,
     /// Volumes that were not made again, since their contents are not in the release.
     pub not_rebuilt: Vec<VolumeName>,
+    /// Programs of the guest that the lock names and the rebuilder's program does not carry.
+    pub other_programs: Vec<Name>,
 }
 
 /// A release by what it was made from and what it says of itself.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock};
 
+use counterfoil::digest::Sha256;
 use counterfoil::input::apt::archive::Trust;
 use counterfoil::input::apt::sources::Sources;
 use counterfoil::input::fetch::Fetcher;
@@ -98,7 +99,9 @@ pub fn release(name: &str) -> PathBuf {
 /// Locks a manifest, from the lock that an earlier test made of it or of another: an input that is pinned
 /// there stays as it is, and an archive's whole index is read once and not in every test.
 fn lock(name: &str) {
-    let kept = root().join("locks");
+    // A lock keeps PID 1 as it was, too.
+    let programs = Sha256::of(include_bytes!("../../initrd/programs.sha256")).to_string();
+    let kept = root().join(format!("locks-{}", &programs[..16]));
     fs::create_dir_all(&kept).unwrap();
     let (mine, any) = (kept.join(format!("{name}.yaml")), kept.join("any.yaml"));
     let lock = manifests().join(format!("manifests/{name}.lock.yaml"));

@@ -21,8 +21,9 @@ pub(super) enum Does {
 /// The words that the kernel reads, without quotes, and what each does.
 pub(super) fn judge(cmdline: &str) -> impl Iterator<Item = (&str, Does)> {
     let words = cmdline.split(' ').map(|word| word.trim_matches('"'));
-    // What is behind `--` goes to PID 1, which ignores it.
-    let words = words.take_while(|word| *word != "--").filter(|word| !word.is_empty());
+    // What is behind `--` goes to PID 1, which ignores it, but not all of the kernel stops there
+    // (arch/x86/lib/cmdline.c looks through the whole line).
+    let words = words.filter(|word| !word.is_empty() && *word != "--");
     words.map(|word| (word, what(word)))
 }
 

@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 
 use super::{Found, LockState, Subject};
+use crate::digest::Sha256;
+use crate::guest;
 use crate::manifest::lock::LockedInput;
 use crate::manifest::types::Source;
 use crate::manifest::{Lock, Manifest};
@@ -35,7 +37,17 @@ pub(super) fn audit(subject: &Subject<'_>, found: &mut Found) {
     provenance(manifest, found);
     if let Some(lock) = lock {
         archives(lock, found);
+        builtins(lock, found);
     }
+}
+
+/// Programs that go by the name of ours. PID 1 is told by its bytes where they are there.
+fn builtins(lock: &Lock, found: &mut Found) {
+    let others = lock.builtin.iter().filter(|(name, object)| {
+        let ours = guest::program(name.as_str());
+        name.as_str() != "init" && ours.is_none_or(|bytes| Sha256::of(bytes) != object.sha256)
+    });
+    found.add_all("builtin-unknown", others.map(|(name, _)| format!("program `{name}`")));
 }
 
 /// Whether the lock has this very input, and of the same kind.

@@ -62,7 +62,7 @@ const fn rule(
 }
 
 /// The rules that are of the audit alone. The policy's: SNP ABI (56860), table "Guest Policy Structure".
-const OWN: [Rule; 41] = [
+const OWN: [Rule; 42] = [
     // The launch.
     rule(
         "fw-cfg-blobs",
@@ -174,6 +174,12 @@ const OWN: [Rule; 41] = [
         "PID 1 is another program than this counterfoil's: what it does with the guest cannot be told \
          from its plan",
         "audit with the counterfoil that made the release, or build it again",
+    ),
+    rule(
+        "builtin-unknown",
+        Severity::High,
+        "the lock takes a program of another make for one that counterfoil carries",
+        "lock it again with this counterfoil, or audit with the one that made the lock",
     ),
     rule(
         "root-user",
