@@ -192,6 +192,6 @@ mod tests {
             assert_eq!(of(line), does, "{line}");
         }
         let words: Vec<_> = judge("quiet -- nokaslr").map(|(word, _)| word).collect();
-        assert_eq!(words, ["quiet"]);
+        assert_eq!(words, ["quiet", "nokaslr"]);
     }
 }

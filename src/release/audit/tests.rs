@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::evidence::Pid1;
 use super::*;
 use crate::digest::Sha256;
+use crate::guest;
 use crate::launch::direct_boot::{Evidence as Place, NamedBlobs, REFUSES_UNNAMED};
 use crate::launch::findings::{self, State};
 use crate::launch::record::Disclosure;
@@ -41,8 +42,10 @@ fn manifest(text: &str) -> Manifest {
 fn lock_text(manifest: &Manifest) -> String {
     let zero = "0".repeat(64);
     let object = format!("{{sha256: {zero}, size: 1}}");
+    let hello = Sha256::of(guest::HELLO);
+    let hello = format!("{{sha256: {hello}, size: {}}}", guest::HELLO.len());
     let mut text = format!(
-        "version: 1\nmanifest: {}\nbuiltin: {{init: {object}, hello: {object}}}\narchives:\n  trixie: {{origin: \
+        "version: 1\nmanifest: {}\nbuiltin: {{init: {object}, hello: {hello}}}\narchives:\n  trixie: {{origin: \
          Debian, suite: stable, codename: trixie, date: 2026-01-01T00:00:00Z, sha256: {zero}, signed-by: [A]}}\n\
          sources:\n",
         manifest.digest()
