@@ -10,8 +10,8 @@ use crate::tree::held::{FileRange, Held};
 
 /// What anything may unpack to, and how often its size beyond that. Initrds come out at some ten times their
 /// size, bombs at a thousand.
-const ALWAYS: u64 = 256 << 20;
-const TIMES: u64 = 50;
+const ALWAYS: u64 = 64 << 20;
+const TIMES: u64 = 100;
 
 /// How bytes are packed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
