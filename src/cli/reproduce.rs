@@ -185,7 +185,9 @@ impl Reproduce {
             return ui.answer(&format!("{}\n", printable(&verdict.sentence)));
         };
         let mut answer = match &verdict.cause {
-            Some(first) => line(ui, first, 0),
+            Some(first) => {
+                line(ui, first, 0) + "(the first is the release, the second what it is made into)\n"
+            }
             None => String::new(),
         };
         let level = |same: bool| match same {
