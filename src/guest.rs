@@ -2,6 +2,8 @@
 //!
 //! They are freestanding x86-64 ELF executables; `initrd/programs.sha256` has their digests.
 
+use crate::digest::Sha256;
+
 /// PID 1: does what the plan says ([`counterfoil_init::plan`]), and nothing else.
 pub const INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
 
@@ -15,4 +17,9 @@ pub const PROGRAMS: [(&str, &[u8]); 2] = [("hello", HELLO), ("init", INIT)];
 /// The program of this name.
 pub fn program(name: &str) -> Option<&'static [u8]> {
     PROGRAMS.iter().find(|(known, _)| *known == name).map(|(_, bytes)| *bytes)
+}
+
+/// The program of this name, if it is the one with this digest: a lock may name another, or another version's.
+pub fn program_with(name: &str, sha256: Sha256) -> Option<&'static [u8]> {
+    program(name).filter(|bytes| Sha256::of(bytes) == sha256)
 }

@@ -18,7 +18,7 @@ use counterfoil::manifest::Lock;
 use counterfoil::manifest::load::Loaded;
 use counterfoil::release::{layout, sbom};
 use serde_json::Value;
-use support::place::{Place, Ran};
+use support::place::{self, Place, Ran};
 use support::real;
 
 /// As open as a manifest can be made in few lines.
@@ -297,15 +297,8 @@ fn what_is_printed_is_printable() {
 
 /// A copy of the example's release, to be changed.
 fn copy(to: &Path) -> PathBuf {
-    let (from, to) = (real::release("hello"), to.join("release"));
-    for entry in walkdir::WalkDir::new(&from) {
-        let entry = entry.unwrap();
-        let place = to.join(entry.path().strip_prefix(&from).unwrap());
-        match entry.file_type().is_dir() {
-            true => fs::create_dir_all(place).unwrap(),
-            false => drop(fs::copy(entry.path(), place).unwrap()),
-        }
-    }
+    let to = to.join("release");
+    place::copy(&real::release("hello"), &to);
     to
 }
 

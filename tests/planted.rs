@@ -7,11 +7,11 @@ mod support;
 
 use std::fs;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Once;
 
 use support::many_files::noise;
-use support::place::Ran;
+use support::place::{self, Ran};
 use support::real;
 
 const MANIFEST: &str = r#"
@@ -131,7 +131,7 @@ impl Table {
     ) {
         let directory = tempfile::tempdir().unwrap();
         let copy = directory.path().join("release");
-        copied(&self.base, &copy);
+        place::copy(&self.base, &copy);
         let path = copy.join(file);
         fs::write(&path, change(fs::read(&path).unwrap())).unwrap();
         let release = copy.to_str().unwrap();
@@ -139,17 +139,6 @@ impl Table {
         let verdict = fs::read_to_string(copy.join("rebuilds/unnamed.json")).unwrap();
         assert!(verdict.contains("\"verdict\": \"differs\""), "{what}: {verdict}");
         self.names(what, &ran, expected);
-    }
-}
-
-fn copied(from: &Path, to: &Path) {
-    for entry in walkdir::WalkDir::new(from) {
-        let entry = entry.unwrap();
-        let place = to.join(entry.path().strip_prefix(from).unwrap());
-        match entry.file_type().is_dir() {
-            true => fs::create_dir_all(place).unwrap(),
-            false => drop(fs::copy(entry.path(), place).unwrap()),
-        }
     }
 }
 

@@ -17,7 +17,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use counterfoil::digest::Sha256;
-use support::place::{Place, Ran};
+use support::place::{Place, Ran, copy};
 use support::real;
 
 /// With a file of the publisher's own, which nobody else has.
@@ -66,23 +66,19 @@ fn bundle() -> PathBuf {
     real::manifests().join("again.bundle")
 }
 
-fn copy(from: &Path, to: &Path) {
-    for entry in walkdir::WalkDir::new(from) {
-        let entry = entry.unwrap();
-        let place = to.join(entry.path().strip_prefix(from).unwrap());
-        match entry.file_type().is_dir() {
-            true => fs::create_dir_all(place).unwrap(),
-            false => drop(fs::copy(entry.path(), place).unwrap()),
-        }
-    }
-}
-
 /// The release in a place of its own, with the inputs in the store there.
 fn brought() -> Place {
     let place = Place::new();
     copy(&release(), &place.path("release"));
     place.succeeds(&["bundle", "import", bundle().to_str().unwrap()]);
     place
+}
+
+/// Writes something else into a file of the release there.
+fn edit(place: &Place, name: &str, from: &str, to: &str) {
+    let text = place.read(&format!("release/{name}"));
+    assert!(text.contains(from), "{from} is not in {text}");
+    place.write(&format!("release/{name}"), text.replacen(from, to, 1));
 }
 
 fn verdict(place: &Place) -> serde_json::Value {
@@ -200,11 +196,6 @@ fn hostile_releases() {
             assert!(ran.stderr.contains(word), "`{word}` is not in: {}", ran.stderr);
         }
         assert_eq!(snapshot(outside.root()), before);
-    };
-    let edit = |place: &Place, name: &str, from: &str, to: &str| {
-        let text = place.read(&format!("release/{name}"));
-        assert!(text.contains(from), "{from} is not in {text}");
-        place.write(&format!("release/{name}"), text.replacen(from, to, 1));
     };
     // Links that lead out, where a verdict would go and where artifacts are.
     refused(
@@ -347,11 +338,6 @@ fn nothing_else_counts_as_reproduced() {
             let said = format!("{}{}", ran.stdout, ran.stderr);
             assert!(said.contains(word), "`{word}` is not in: {said}");
         }
-    };
-    let edit = |place: &Place, name: &str, from: &str, to: &str| {
-        let text = place.read(&format!("release/{name}"));
-        assert!(text.contains(from), "{from} is not in {text}");
-        place.write(&format!("release/{name}"), text.replacen(from, to, 1));
     };
     let tool = concat!("\"tool\": \"counterfoil ", env!("CARGO_PKG_VERSION"), "\"");
     let other = "\"tool\": \"counterfoil 0.0.1\"";

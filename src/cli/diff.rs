@@ -95,13 +95,7 @@ impl DiffCommand {
 
 /// Compares two files.
 fn artifacts(one: &Path, two: &Path) -> Result<Diff> {
-    let failed = |error: DiffError| {
-        let kind = match &error {
-            DiffError::Read(..) => Kind::Environment,
-            DiffError::Malformed(..) => Kind::Malformed,
-        };
-        Error::caused(kind, "these cannot be compared", error)
-    };
+    let failed = |error: DiffError| error.under("these cannot be compared");
     let (first, second) =
         (Artifact::open(one).map_err(failed)?, Artifact::open(two).map_err(failed)?);
     let mut diff = Diff::default();

@@ -24,6 +24,8 @@ pub use artifact::Artifact;
 pub use cause::Cause;
 pub use record::Part;
 
+use crate::error::{Error, Kind};
+
 /// More differences than this are counted and not listed.
 const MOST: usize = 10_000;
 
@@ -63,6 +65,17 @@ pub enum DiffError {
     /// One of them is damaged.
     #[error("`{0}`: {1}")]
     Malformed(String, String),
+}
+
+impl DiffError {
+    /// As a person meets it, under a sentence that says what was tried.
+    pub fn under(self, message: impl Into<String>) -> Error {
+        let kind = match &self {
+            Self::Read(..) => Kind::Environment,
+            Self::Malformed(..) => Kind::Malformed,
+        };
+        Error::caused(kind, message, self)
+    }
 }
 
 impl Diff {

@@ -174,9 +174,7 @@ impl Fetcher<'_> {
 
     /// A program that counterfoil carries, if it still carries that one.
     fn builtin(&self, name: &Name, object: Object) -> Result<()> {
-        if let Some(bytes) = guest::program(name.as_str())
-            && Sha256::of(bytes) == object.sha256
-        {
+        if let Some(bytes) = guest::program_with(name.as_str(), object.sha256) {
             self.store.put_bytes(bytes, &format!("builtin `{name}`"))?;
         }
         Ok(())

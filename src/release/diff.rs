@@ -155,13 +155,7 @@ pub fn compare_rebuilt(release: &Path, rebuilt: &Path) -> Result<Compared> {
 }
 
 fn sides(first: &Side, second: &Side) -> Result<Compared> {
-    let failed = |error: DiffError| {
-        let kind = match &error {
-            DiffError::Read(..) => Kind::Environment,
-            DiffError::Malformed(..) => Kind::Malformed,
-        };
-        Error::caused(kind, "the releases cannot be compared", error)
-    };
+    let failed = |error: DiffError| error.under("the releases cannot be compared");
     let (mut files, mut not_compared) = (Vec::new(), Vec::new());
     let mut artifacts = Diff::default();
     let mut known = Vec::new();

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::digest::Sha256;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::guest;
 use crate::image::{cpio, erofs, igvm, verity};
@@ -80,10 +79,7 @@ pub fn reproduce(root: &Path, fetcher: &Fetcher<'_>, again: &Path) -> Result<Reb
     let other_programs = lock
         .builtin
         .iter()
-        .filter(|(name, object)| {
-            let ours = guest::program(name.as_str());
-            ours.is_none_or(|bytes| Sha256::of(bytes) != object.sha256)
-        })
+        .filter(|(name, object)| guest::program_with(name.as_str(), object.sha256).is_none())
         .map(|(name, _)| name.clone())
         .collect();
     if let Some((error, missing)) = check_writers(root)? {

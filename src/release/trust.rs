@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::fmt::{Result, Write as _};
 
-use crate::digest::Sha256;
 use crate::guest;
 use crate::manifest::lock::{LockedBuild, LockedEntry, LockedInput, LockedPackage};
 use crate::manifest::types::{Build, Source};
@@ -50,9 +49,9 @@ pub(super) fn write(out: &mut String, manifest: &Manifest, lock: &Lock) -> Resul
     for part in &parts {
         writeln!(out, "| {} | {} | {} |", part.title, part.comes_as(), part.word_of(lock))?;
     }
-    let ours = lock.builtin.iter().all(|(name, object)| {
-        guest::program(name.as_str()).is_some_and(|bytes| Sha256::of(bytes) == object.sha256)
-    });
+    let mut programs = lock.builtin.iter();
+    let ours =
+        programs.all(|(name, object)| guest::program_with(name.as_str(), object.sha256).is_some());
     let word = if ours { COUNTERFOIL } else { ANOTHERS };
     writeln!(out, "| PID 1 | compiled with counterfoil | {word} |\n")?;
     went_away(out, &parts, lock)?;

@@ -134,3 +134,15 @@ impl Ran {
         assert!(self.stdout.is_empty(), "{}", self.stdout);
     }
 }
+
+/// Copies a directory and all that is in it.
+pub fn copy(from: &Path, to: &Path) {
+    for entry in walkdir::WalkDir::new(from) {
+        let entry = entry.unwrap();
+        let place = to.join(entry.path().strip_prefix(from).unwrap());
+        match entry.file_type().is_dir() {
+            true => fs::create_dir_all(place).unwrap(),
+            false => drop(fs::copy(entry.path(), place).unwrap()),
+        }
+    }
+}

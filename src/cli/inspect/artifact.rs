@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use crate::cli::ui::{Style, Ui, printable};
 use crate::cli::volume::inspect::Inspect as VolumeInspect;
+use crate::diff::Artifact;
 use crate::diff::artifact::Kind as What;
 use crate::diff::initrd::Initrd;
 use crate::diff::pe::Pe;
-use crate::diff::{Artifact, DiffError};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::image::cpio::read::{Member, Type};
 use crate::input::report::Report as _;
@@ -45,16 +45,8 @@ pub(super) fn show(ui: &Ui, path: &Path, full: bool) -> Option<Result<()>> {
     Some(shown)
 }
 
-fn judged(named: &str, error: DiffError) -> Error {
-    let kind = match &error {
-        DiffError::Read(..) => Kind::Environment,
-        DiffError::Malformed(..) => Kind::Malformed,
-    };
-    Error::caused(kind, named.to_owned(), error)
-}
-
 fn initrd(ui: &Ui, artifact: &Artifact, named: &str, full: bool) -> Result<()> {
-    let initrd = Initrd::read(&artifact.bytes, named).map_err(|error| judged(named, error))?;
+    let initrd = Initrd::read(&artifact.bytes, named).map_err(|error| error.under(named))?;
     if ui.is_json() {
         ui.json(&initrd_json(&initrd))?;
     } else {
@@ -164,7 +156,7 @@ fn range(values: impl Iterator<Item = u32>) -> String {
 }
 
 fn unified(ui: &Ui, artifact: &Artifact, named: &str, full: bool) -> Result<()> {
-    let bytes = artifact.read().map_err(|error| judged(named, error))?;
+    let bytes = artifact.read().map_err(|error| error.under(named))?;
     let pe = Pe::parse(&bytes)
         .ok_or_else(|| Error::new(Kind::Malformed, format!("{named}: a damaged PE file")))?;
     let section = |name: &str| {
@@ -226,7 +218,7 @@ fn unified(ui: &Ui, artifact: &Artifact, named: &str, full: bool) -> Result<()> 
 }
 
 fn record(ui: &Ui, artifact: &Artifact, named: &str) -> Result<()> {
-    let json = artifact.read().map_err(|error| judged(named, error))?;
+    let json = artifact.read().map_err(|error| error.under(named))?;
     let record = crate::launch::Record::from_json(&json)
         .context(Kind::Malformed, || format!("{named} does not hold"))?;
     if ui.is_json() {

@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use super::{Found, LockState, Subject};
-use crate::digest::Sha256;
 use crate::guest;
 use crate::manifest::lock::LockedInput;
 use crate::manifest::types::Source;
@@ -44,8 +43,7 @@ pub(super) fn audit(subject: &Subject<'_>, found: &mut Found) {
 /// Programs that go by the name of ours. PID 1 is told by its bytes where they are there.
 fn builtins(lock: &Lock, found: &mut Found) {
     let others = lock.builtin.iter().filter(|(name, object)| {
-        let ours = guest::program(name.as_str());
-        name.as_str() != "init" && ours.is_none_or(|bytes| Sha256::of(bytes) != object.sha256)
+        name.as_str() != "init" && guest::program_with(name.as_str(), object.sha256).is_none()
     });
     found.add_all("builtin-unknown", others.map(|(name, _)| format!("program `{name}`")));
 }
