@@ -63,6 +63,10 @@ fn main() -> ExitCode {
     for path in ["initrd", "Cargo.lock", "Cargo.toml", "build.rs", "rust-toolchain.toml"] {
         println!("cargo::rerun-if-changed={path}");
     }
+    // The pure part of the library alone carries no programs.
+    if env::var_os("CARGO_FEATURE_HOST").is_none() {
+        return ExitCode::SUCCESS;
+    }
     let variable = |name| env::var_os(name).ok_or(format!("cargo has not set `{name}`"));
     let built = || {
         let root = variable("CARGO_MANIFEST_DIR")?;

@@ -2,22 +2,39 @@
 //! must attest, and lets anyone rebuild and compare.
 //!
 //! The data goes one way: manifest → lock → store → tree → artifacts → launch record → release.
+//!
+//! Without the feature `host` there is only what needs no machine: digests, launch records and all
+//! that recomputes and explains them. That much compiles for a browser, too.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "host")]
 pub mod cli;
+#[cfg(feature = "host")]
 pub mod diff;
 pub mod digest;
 pub mod error;
+#[cfg(feature = "host")]
 pub mod guest;
+#[cfg(feature = "host")]
 pub mod image;
+#[cfg(feature = "host")]
 pub mod input;
+#[cfg(feature = "host")]
 pub mod kernel;
 pub mod launch;
+#[cfg(feature = "host")]
 mod lifetime;
+#[cfg(feature = "host")]
 pub mod manifest;
 pub mod names;
+#[cfg(feature = "host")]
 pub mod release;
+#[cfg(feature = "host")]
 pub mod room;
+#[cfg(feature = "host")]
 pub mod tree;
+#[cfg(feature = "host")]
 pub mod vm;
+#[cfg(feature = "host")]
 pub mod volume;
+pub mod yaml;

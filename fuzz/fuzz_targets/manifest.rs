@@ -2,7 +2,7 @@
 #![no_main]
 
 use counterfoil::kernel::config::Config;
-use counterfoil::manifest::yaml::Document;
+use counterfoil::yaml::Document;
 use counterfoil::manifest::{Lock, Manifest};
 use libfuzzer_sys::fuzz_target;
 

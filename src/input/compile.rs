@@ -14,10 +14,10 @@ use crate::input::open::Opener;
 use crate::manifest::Manifest;
 use crate::manifest::lock::{Lock, LockedBuild, LockedInput};
 use crate::manifest::types::{Build, Part};
-use crate::manifest::yaml::emit;
 use crate::names::{GuestPath, Line, Name, Owner};
 use crate::room::{self, Work};
 use crate::tree::{Entry, Node, Tree};
+use crate::yaml::emit;
 
 /// Everything that shapes a result. Its text is what is digested.
 #[derive(Serialize)]

@@ -465,7 +465,7 @@ fn described(lock: &Lock) -> BTreeMap<String, (Name, String)> {
                 lines.insert(name.to_string(), (name.clone(), line));
             }
             LockedInput::Dir(entries) => {
-                let text = crate::manifest::yaml::emit(entries);
+                let text = crate::yaml::emit(entries);
                 let digest = crate::digest::Sha256::of(text).to_string();
                 let line = format!("{} paths, sha256 {}", entries.len(), &digest[..16]);
                 lines.insert(name.to_string(), (name.clone(), line));

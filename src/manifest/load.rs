@@ -15,9 +15,9 @@ use crate::manifest::types::{
     Build, FileRule, Firmware, Init, Kernel, Launch, Manifest, NamedBlobs, Run, Source, VERSION,
 };
 use crate::manifest::volume::{self, Scratch, Volume};
-use crate::manifest::yaml::{At, Document, Position};
 use crate::names::{Cmdline, GuestPath, Line, ModuleRequest, Name, VolumeName};
 use crate::room;
+use crate::yaml::{At, Document, Position};
 
 /// The largest manifest read, in bytes; a sane one is a few kilobytes.
 pub(super) const MAX_BYTES: u64 = 1 << 20;

@@ -14,9 +14,9 @@ use tempfile::NamedTempFile;
 use crate::digest::{Object, Sha256};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::manifest::load::read_text;
-use crate::manifest::yaml::{Document, emit};
 use crate::manifest::{Manifest, directory_of};
 use crate::names::{GuestPath, Line, Name, ProjectName, ProjectVersion, Suite};
+use crate::yaml::{Document, emit};
 
 /// The lock's format. One version so far; a reader refuses any other.
 pub const VERSION: u32 = 1;

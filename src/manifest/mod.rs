@@ -5,7 +5,6 @@ pub mod lock;
 mod recipe;
 pub mod types;
 pub mod volume;
-pub mod yaml;
 
 use std::path::Path;
 

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::manifest::load::{MAX_BYTES, check_source, check_version, read_text};
 use crate::manifest::types::{Firmware, Kernel, Source, Tar};
-use crate::manifest::yaml::{At, Document};
 use crate::names::{Line, Name, NameError};
+use crate::yaml::{At, Document};
 
 /// A recipe: the inputs it brings, and the kernel or the firmware made of them, if it is one's.
 #[derive(Deserialize)]

@@ -6,11 +6,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::digest::Sha256;
 use crate::manifest::volume::{Scratch, Volume};
-use crate::manifest::yaml::{At, emit};
 use crate::names::{
     Cmdline, GuestPath, Hex64, Line, Mode, ModuleRequest, Name, Owner, PackageName, ProjectName,
     ProjectVersion, Suite, Sysctl, Variable, VolumeName,
 };
+use crate::yaml::{At, emit};
 
 /// The manifest's format. One version so far; a reader refuses any other.
 pub const VERSION: u32 = 1;

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::types::{FileRule, is_default};
-use super::yaml::{At, Document};
 use crate::error::Result;
 use crate::launch::record::Disclosure;
 use crate::names::{GuestPath, Name, VolumeName};
+use crate::yaml::{At, Document};
 
 /// A volume: made with the image of the same inputs, or made before and known by its record, or not known
 /// at all.

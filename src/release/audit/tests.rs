@@ -10,7 +10,7 @@ use crate::launch::direct_boot::{Evidence as Place, NamedBlobs, REFUSES_UNNAMED}
 use crate::launch::findings::{self, State};
 use crate::launch::record::Disclosure;
 use crate::manifest::load::Loaded;
-use crate::manifest::yaml::Document;
+use crate::yaml::Document;
 
 /// Nothing of it but what every image has.
 const QUIET: &str = "

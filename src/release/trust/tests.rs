@@ -2,7 +2,7 @@ use std::fs;
 
 use super::*;
 use crate::manifest::load::Loaded;
-use crate::manifest::yaml::Document;
+use crate::yaml::Document;
 
 /// A firmware that is compiled by a tool that is compiled, and one of each other kind.
 const MANIFEST: &str = "
