@@ -4,7 +4,7 @@
 //! The data goes one way: manifest → lock → store → tree → artifacts → launch record → release.
 //!
 //! Without the feature `host` there is only what needs no machine: digests, launch records and all
-//! that recomputes and explains them. That much compiles for a browser, too.
+//! that recomputes and explains them, and reports and all that verifies them. That much compiles for a browser, too.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "host")]
@@ -29,6 +29,7 @@ pub mod manifest;
 pub mod names;
 #[cfg(feature = "host")]
 pub mod release;
+pub mod report;
 #[cfg(feature = "host")]
 pub mod room;
 #[cfg(feature = "host")]

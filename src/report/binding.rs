@@ -1,0 +1,20 @@
+//! What a guest puts into REPORT_DATA, by named schemes. There is no common one: a report that is checked
+//! by another scheme than it was made by says nothing.
+//!
+//! | scheme | REPORT_DATA |
+//! |---|---|
+//! | `raw` | 64 bytes, of which the verifier knows what they are |
+//! | `sha256-spki` | SHA-256 of the public key (SubjectPublicKeyInfo in DER) that the guest's TLS has, then 32 zeros; no nonce, so a session with that key is what is fresh |
+//! | `labelled` | SHA-512 of a label, a nonce, and what the guest has bound: what counterfoil's agent answers, see [`report_data`] |
+
+use sha2::{Digest as _, Sha512};
+
+/// REPORT_DATA by the scheme `labelled`: SHA-512 of 32 bytes of label, the nonce, and what the guest has
+/// bound (zeros if nothing). The label keeps whoever asks for evidence from having anything else signed.
+pub fn report_data(nonce: &[u8; 32], binding: &[u8; 32]) -> [u8; 64] {
+    let mut label = [0; 32];
+    label[..LABEL.len()].copy_from_slice(LABEL);
+    Sha512::new().chain_update(label).chain_update(nonce).chain_update(binding).finalize().into()
+}
+
+const LABEL: &[u8] = b"counterfoil report data v1";

@@ -1,0 +1,407 @@
+//! From the report to AMD's root: the key that signed it, the certificate over that key, the certificate
+//! over that one's key, and whether any of them was revoked. The root itself is a constant.
+
+use p384::ecdsa::signature::Verifier as _;
+
+use super::certificate::{Certificate, Endorsement, Kind};
+use super::collateral::Collateral;
+use super::crl::Crl;
+use super::fields::{Report, Signer};
+use super::policy::{Freshness, Need};
+use super::product::{Product, Tcb};
+use super::reason::Reason;
+use super::roots::{self, Roots};
+use super::time::Time;
+use super::verdict::Ledger;
+
+/// What a chain is checked by.
+pub(super) struct Terms<'a> {
+    pub(super) collateral: &'a Collateral,
+    pub(super) roots: &'a Roots,
+    pub(super) freshness: Freshness,
+    pub(super) at: Time,
+}
+
+/// What a chain has shown, or would if it held.
+#[derive(Default)]
+pub(super) struct Chain {
+    pub(super) ledger: Ledger,
+    pub(super) product: Option<Product>,
+    pub(super) csp_id: Option<String>,
+}
+
+/// Checks the report's signature and all that stands behind it. Of several certificates that could be the
+/// signing key's, the one that holds best counts: whoever adds others cannot make a good one bad.
+pub(super) fn check(report: &Report, signer: Signer, terms: &Terms<'_>) -> Chain {
+    let candidates = terms.collateral.of_kind(|kind| kind == Kind::Vek(signer));
+    let chains = candidates.map(|vek| with(report, signer, vek, terms));
+    if let Some(best) = chains.min_by_key(|chain| chain.ledger.failures()) {
+        return best;
+    }
+    let mut chain = Chain { product: product_of(report), ..Chain::default() };
+    let other = terms.collateral.of_kind(|kind| matches!(kind, Kind::Vek(_))).next();
+    match other {
+        Some(other) => {
+            let says = format!(
+                "the report is signed by a {}, the certificate is for {}",
+                signer.name(),
+                other.name()
+            );
+            chain.ledger.failed("signing-key", Reason::VekKind, says);
+        }
+        None => {
+            let says = format!("no certificate of a {}", signer.name());
+            chain.ledger.failed("signing-key", Reason::VekMissing, says);
+        }
+    }
+    chain
+}
+
+fn product_of(report: &Report) -> Option<Product> {
+    report.cpu().and_then(Product::of)
+}
+
+fn with(report: &Report, signer: Signer, vek: &Certificate, terms: &Terms<'_>) -> Chain {
+    let mut chain = Chain::default();
+    let ledger = &mut chain.ledger;
+    let endorsement = match vek.endorsement() {
+        Ok(endorsement) => Some(endorsement),
+        Err(error) => {
+            ledger.failed(
+                "signing-key",
+                Reason::VekExtension,
+                format!("{}: {error}", signer.name()),
+            );
+            None
+        }
+    };
+    let said = product_of(report);
+    let certified = endorsement.as_ref().and_then(|endorsement| endorsement.product);
+    chain.product = said.or(certified);
+    chain.csp_id = endorsement.as_ref().and_then(|endorsement| endorsement.csp_id.clone());
+    match (said, certified) {
+        (None, None) => ledger.failed(
+            "product",
+            Reason::ProductUndetermined,
+            "neither the report nor the certificate says which processor it is",
+        ),
+        (Some(said), Some(certified)) if said != certified => ledger.failed(
+            "product",
+            Reason::ProductMismatch,
+            format!("the report is from a {said}, the certificate for a {certified}"),
+        ),
+        (_, None) if endorsement.is_some() => ledger.failed(
+            "product",
+            Reason::ProductMismatch,
+            "the certificate is for a product that is not known",
+        ),
+        (Some(product), _) => ledger.passed("product", format!("{product}, by the report's CPUID")),
+        (None, Some(product)) => ledger.passed("product", format!("{product}, by the certificate")),
+    }
+    signature(report, vek, ledger);
+    if let Some(product) = chain.product {
+        intermediate(product, signer, vek, terms, ledger);
+        if let Some(endorsement) = &endorsement {
+            tcb(report, product, endorsement, ledger);
+            chip(report, product, signer, endorsement, ledger);
+        }
+    }
+    chain
+}
+
+/// The report's signature: ECDSA on P-384 with SHA-384 over the bytes before it (SNP ABI, section "Digital
+/// Signatures", table "ECDSA P-384 with SHA-384 Signature Structure").
+fn signature(report: &Report, vek: &Certificate, ledger: &mut Ledger) {
+    let signature =
+        report.signature().and_then(|(r, s)| p384::ecdsa::Signature::from_scalars(r, s).ok());
+    match (vek.p384_key(), signature) {
+        (None, _) => ledger.failed(
+            "report-signature",
+            Reason::VekKey,
+            "the certificate's key is not on P-384",
+        ),
+        (_, None) => ledger.failed(
+            "report-signature",
+            Reason::ReportSignatureForm,
+            "R and S are not numbers of the group, or something stands behind them",
+        ),
+        (Some(key), Some(signature)) => ledger.hold(
+            "report-signature",
+            key.verify(report.signed(), &signature).is_ok(),
+            Reason::ReportSignature,
+            "ECDSA P-384 over the 672 bytes before the signature",
+        ),
+    }
+}
+
+/// The certificate over the signing key's, up to the root.
+fn intermediate(
+    product: Product,
+    signer: Signer,
+    vek: &Certificate,
+    terms: &Terms<'_>,
+    ledger: &mut Ledger,
+) {
+    let kind = Kind::Ask(signer);
+    let root = roots::name(product);
+    let Some(key) = terms.roots.of(product) else {
+        ledger.failed("root", Reason::ProductUnknown, format!("no root is known for {product}"));
+        return;
+    };
+    validity(vek, terms.at, VEK_VALIDITY, ledger);
+    let asks = terms.collateral.of_kind(|found| found == kind);
+    let best = asks.map(|ask| {
+        let mut ledger = Ledger::default();
+        under(vek, ask, &root, key, terms.at, &mut ledger);
+        (ask, ledger)
+    });
+    let ask = match best.min_by_key(|(_, ledger)| ledger.failures()) {
+        Some((ask, found)) => {
+            ledger.append(found);
+            Some(ask)
+        }
+        None => {
+            ledger.failed(
+                "chain",
+                Reason::AskMissing,
+                format!("no certificate {kind} of {product}"),
+            );
+            None
+        }
+    };
+    let arks = terms.collateral.of_kind(|kind| kind == Kind::Ark);
+    let arks: Vec<&Certificate> = arks.filter(|ark| ark.name() == root).collect();
+    if arks.is_empty() {
+        ledger.passed("root", format!("{root}, by the key that is built in"));
+    }
+    for ark in &arks {
+        if !terms.roots.is_pinned(product, ark) {
+            let says =
+                format!("the certificate {root} that came along has another key than the root");
+            ledger.failed("root", Reason::ArkNotPinned, says);
+        } else if !ark.is_pss() || !ark.is_signed_by(key) {
+            let says =
+                format!("the certificate {root} that came along is not signed by its own key");
+            ledger.failed("root", Reason::ArkSignature, says);
+        } else {
+            ledger.passed("root", format!("{root}, whose key is the one that is built in"));
+            validity(ark, terms.at, ARK_VALIDITY, ledger);
+        }
+    }
+    revocation(product, ask, &arks, key, terms, ledger);
+}
+
+/// `vek` under `ask` under the root.
+fn under(
+    vek: &Certificate,
+    ask: &Certificate,
+    root: &str,
+    key: &rsa::RsaPublicKey,
+    at: Time,
+    ledger: &mut Ledger,
+) {
+    let (leaf, name) = (vek.name(), ask.name());
+    match ask.rsa_key() {
+        None => ledger.failed("chain", Reason::AskMalformed, format!("{name} has no RSA key")),
+        Some(ask_key) => {
+            if !vek.names(ask) {
+                let says =
+                    format!("{leaf} says that it is by {}, not by {name}", vek.issuer_name());
+                ledger.failed("chain", Reason::VekIssuer, says);
+            } else if !vek.is_pss() {
+                ledger.failed(
+                    "chain",
+                    Reason::VekAlgorithm,
+                    format!("{leaf} is not signed by RSASSA-PSS"),
+                );
+            } else {
+                let holds = vek.is_signed_by(&ask_key);
+                ledger.hold(
+                    "chain",
+                    holds,
+                    Reason::VekSignature,
+                    format!("{leaf} is signed by {name}"),
+                );
+            }
+        }
+    }
+    if !ask.is_ca() {
+        ledger.failed("chain", Reason::AskNotCa, format!("{name} may not sign certificates"));
+    }
+    if ask.issuer_name() != root {
+        let says = format!("{name} says that it is by {}, not by {root}", ask.issuer_name());
+        ledger.failed("chain", Reason::AskIssuer, says);
+    } else if !ask.is_pss() {
+        ledger.failed("chain", Reason::AskAlgorithm, format!("{name} is not signed by RSASSA-PSS"));
+    } else {
+        let says = format!("{name} is signed by {root}");
+        ledger.hold("chain", ask.is_signed_by(key), Reason::AskSignature, says);
+    }
+    validity(ask, at, ASK_VALIDITY, ledger);
+}
+
+/// Too early, and too late.
+const VEK_VALIDITY: (Reason, Reason) = (Reason::VekNotYetValid, Reason::VekExpired);
+const ASK_VALIDITY: (Reason, Reason) = (Reason::AskNotYetValid, Reason::AskExpired);
+const ARK_VALIDITY: (Reason, Reason) = (Reason::ArkNotYetValid, Reason::ArkExpired);
+
+fn validity(
+    certificate: &Certificate,
+    at: Time,
+    (early, late): (Reason, Reason),
+    ledger: &mut Ledger,
+) {
+    let (from, to) = certificate.validity();
+    let says = format!("{} is valid from {from} to {to}", certificate.name());
+    match () {
+        () if at < from => ledger.failed("validity", early, format!("{says}, which is after {at}")),
+        () if at > to => ledger.failed("validity", late, format!("{says}, which is before {at}")),
+        () => ledger.passed("validity", says),
+    }
+}
+
+fn revocation(
+    product: Product,
+    ask: Option<&Certificate>,
+    arks: &[&Certificate],
+    key: &rsa::RsaPublicKey,
+    terms: &Terms<'_>,
+    ledger: &mut Ledger,
+) {
+    const CHECK: &str = "revocation";
+    let root = roots::name(product);
+    let crls = terms.collateral.crls.iter().filter(|crl| crl.issuer_name() == root);
+    let judged = crls.map(|crl| (crl, recent(crl, key, terms)));
+    // The latest of those that hold; where none does, what is wrong with the latest.
+    let best = judged.max_by_key(|(crl, wrong)| (wrong.is_none(), crl.this_update()));
+    let Some((crl, wrong)) = best else {
+        match (terms.collateral.crls.first(), terms.freshness.crl) {
+            (Some(other), _) => {
+                let says = format!(
+                    "the list of revoked certificates is by {}, not by {root}",
+                    other.issuer_name()
+                );
+                ledger.failed(CHECK, Reason::CrlIssuer, says);
+            }
+            (None, Need::Required) => {
+                ledger.failed(
+                    CHECK,
+                    Reason::CrlMissing,
+                    format!("no list of revoked certificates of {root}"),
+                );
+            }
+            (None, Need::Optional) => {
+                ledger.not_checked(
+                    CHECK,
+                    "no list of revoked certificates; the policy does not ask for one",
+                );
+            }
+        }
+        return;
+    };
+    if let Some((reason, says)) = wrong {
+        ledger.failed(CHECK, reason, says);
+    }
+    // Also by a list that is out of date: what is revoked stays so.
+    let signed = crl.is_pss() && crl.is_signed_by(key);
+    if signed && ask.is_some_and(|ask| crl.revokes(ask)) {
+        ledger.failed(
+            CHECK,
+            Reason::AskRevoked,
+            format!("{root} has revoked the intermediate certificate"),
+        );
+    } else if signed && arks.iter().any(|ark| crl.revokes(ark)) {
+        ledger.failed(CHECK, Reason::ArkRevoked, format!("{root} has revoked itself"));
+    } else if signed && ask.is_some() {
+        let until =
+            crl.next_update().map_or(String::new(), |until| format!(", valid until {until}"));
+        let says = format!("none is in {root}'s list of {}{until}", crl.this_update());
+        ledger.passed(CHECK, says);
+    }
+}
+
+/// What is wrong with a list.
+fn recent(crl: &Crl, key: &rsa::RsaPublicKey, terms: &Terms<'_>) -> Option<(Reason, String)> {
+    let (made, at) = (crl.this_update(), terms.at);
+    if !crl.is_pss() {
+        return Some((Reason::CrlAlgorithm, "the list is not signed by RSASSA-PSS".to_owned()));
+    }
+    if !crl.is_signed_by(key) {
+        return Some((Reason::CrlSignature, "the list is not signed by the root's key".to_owned()));
+    }
+    if made > at {
+        return Some((
+            Reason::CrlNotYetValid,
+            format!("the list is of {made}, which is after {at}"),
+        ));
+    }
+    if let Some(next) = crl.next_update().filter(|next| at > *next) {
+        return Some((
+            Reason::CrlStale,
+            format!("the next list was due at {next}, which is before {at}"),
+        ));
+    }
+    let days = terms.freshness.crl_max_age_days.filter(|days| at > made.plus_days(*days))?;
+    Some((Reason::CrlTooOld, format!("the list is of {made}, more than {days} days before {at}")))
+}
+
+/// The key is of one TCB version: the one that the report says.
+fn tcb(report: &Report, product: Product, endorsement: &Endorsement, ledger: &mut Ledger) {
+    const CHECK: &str = "certified-tcb";
+    let reported = Tcb::of(product, report.reported_tcb());
+    let Endorsement { fmc, bootloader, tee, snp, microcode, .. } = *endorsement;
+    // Before Turin there is no FMC; a certificate may say zero.
+    let certified = match (product, fmc) {
+        (Product::Turin, None) => {
+            return ledger.failed(CHECK, Reason::VekExtension, "extension fmcSPL is missing");
+        }
+        (Product::Milan | Product::Genoa, None | Some(0)) => {
+            Tcb { fmc: None, bootloader, tee, snp, microcode }
+        }
+        (_, fmc) => Tcb { fmc, bootloader, tee, snp, microcode },
+    };
+    match certified == reported {
+        true => ledger.passed(CHECK, format!("the key is of the reported TCB: {reported}")),
+        false => ledger.failed(
+            CHECK,
+            Reason::VekTcb,
+            format!("the certificate is for {certified}; the report says {reported}"),
+        ),
+    }
+}
+
+/// The key is of one chip, or of an operator.
+fn chip(
+    report: &Report,
+    product: Product,
+    signer: Signer,
+    endorsement: &Endorsement,
+    ledger: &mut Ledger,
+) {
+    const CHECK: &str = "certified-chip";
+    let missing = |ledger: &mut Ledger, name| {
+        ledger.failed(CHECK, Reason::VekExtension, format!("extension {name} is missing"));
+    };
+    let size = product.chip_id_size();
+    match (signer, &endorsement.hw_id, &endorsement.csp_id) {
+        (Signer::Vlek, _, None) => missing(ledger, "cspID"),
+        (Signer::Vlek, _, Some(csp)) => {
+            ledger.not_checked(CHECK, format!("a VLEK is of an operator ({csp}), not of a chip"));
+        }
+        (Signer::Vcek, None, _) => missing(ledger, "hwID"),
+        (Signer::Vcek, Some(id), _) if id.len() != size => {
+            let says = format!("hwID has {} bytes; a {product} has {size}", id.len());
+            ledger.failed(CHECK, Reason::VekExtension, says);
+        }
+        (Signer::Vcek, Some(_), _) if !report.has_chip_id() => {
+            ledger
+                .not_checked(CHECK, "the host masks CHIP_ID; the key is of one chip all the same");
+        }
+        (Signer::Vcek, Some(id), _) => ledger.hold(
+            CHECK,
+            report.chip_id().get(..size) == Some(id.as_slice()),
+            Reason::VekChipId,
+            "the chip of the certificate is the report's",
+        ),
+    }
+}
