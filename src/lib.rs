@@ -38,4 +38,6 @@ pub mod tree;
 pub mod vm;
 #[cfg(feature = "host")]
 pub mod volume;
+#[cfg(feature = "host")]
+mod whole;
 pub mod yaml;

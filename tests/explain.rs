@@ -18,7 +18,7 @@ use std::time::Instant;
 use counterfoil::digest::{Sha256, Sha384};
 use counterfoil::launch::direct_boot::{DirectBoot, Evidence, NamedBlobs};
 use counterfoil::launch::explain::{
-    Attested, Candidates, Change, Cmdline, Explanation, Order, ReportError, Stop, explain,
+    Candidates, Change, Cmdline, Explanation, Order, Stop, explain,
 };
 use counterfoil::launch::features::Policy;
 use counterfoil::launch::firmware::{HashTableArea, Section, SectionKind};
@@ -30,9 +30,8 @@ use counterfoil::launch::record::{Address, Blob, Boot, FirmwareRecord, Inputs};
 use counterfoil::launch::vmsa::BSP_EIP;
 use counterfoil::launch::{Cpu, HashTable, Launch, Profile, Record, Set, SevFeatures, Signature};
 use serde_json::Value;
+use support::launch::{CMDLINE, firmware, inputs, record};
 use support::place::{Place, Ran};
-
-const CMDLINE: &str = "console=ttyS0  quiet";
 
 /// All that a launch is made of, to be changed by a test.
 #[derive(Clone)]
@@ -96,51 +95,6 @@ impl Made {
     fn order(&mut self, key: impl Fn(&Section) -> u32) {
         self.firmware.sections.sort_by_key(key);
     }
-}
-
-/// Four sections in an order that no variant has.
-fn firmware(seed: u8) -> FirmwareRecord {
-    let section = |kind, gpa, size| Section { kind, gpa, size };
-    let module = Guid::new(0, 0, 0, [0; 8]);
-    let sha256 = Sha256([seed; 32]);
-    FirmwareRecord {
-        sha256,
-        size: 0x40_0000,
-        digest: Sha384([seed; 48]),
-        reset_eip: Some(Address(0x80_b004)),
-        hash_table: Some(HashTableArea { gpa: 0x81_0c00, size: 0x400 }),
-        sections: vec![
-            section(SectionKind::SecMem, 0x80_0000, 0x9000),
-            section(SectionKind::Cpuid, 0x80_e000, 0x1000),
-            section(SectionKind::KernelHashes, 0x81_0000, 0x1000),
-            section(SectionKind::Secrets, 0x80_d000, 0x1000),
-        ],
-        direct_boot: Some(DirectBoot {
-            verifier: Some(Evidence { module, name: None, sha256, offset: 0 }),
-            named_blobs: NamedBlobs::NotRead,
-        }),
-    }
-}
-
-fn inputs() -> Inputs {
-    let cpus = ["EPYC-v4", "EPYC-Milan"].map(|name| Cpu::named(name).unwrap()).to_vec();
-    Inputs {
-        profile: Profile::by_id("qemu").unwrap(),
-        policy: Policy::QEMU_DEFAULT,
-        firmware: firmware(1),
-        boot: Some(Boot {
-            kernel: Blob::of(b"kernel"),
-            initrd: Some(Blob::of(b"initrd")),
-            cmdline: CMDLINE.to_owned(),
-        }),
-        volumes: Vec::new(),
-        set: Set::new(vec![1, 2, 4], cpus, vec![SevFeatures::SNP]).unwrap(),
-        writers: BTreeMap::new(),
-    }
-}
-
-fn record() -> Record {
-    Record::new(inputs()).unwrap()
 }
 
 fn candidates() -> Candidates {
@@ -461,23 +415,6 @@ fn report(version: u32, measurement: Sha384, cpuid: [u8; 3]) -> Vec<u8> {
     report[0x90..0xc0].copy_from_slice(&measurement.0);
     report[0x188..0x18b].copy_from_slice(&cpuid);
     report
-}
-
-#[test]
-fn reports() {
-    let measurement = Sha384::of("measured");
-    let genoa = [0x19, 0x11, 1];
-    let read = |version, cpuid| Attested::of(&report(version, measurement, cpuid));
-    let found = read(3, genoa).unwrap();
-    assert_eq!((found.measurement, found.signature), (measurement, Some(Signature(0xa1_0f11))));
-    assert_eq!(read(2, genoa).unwrap().signature, None);
-    assert_eq!(read(5, [0; 3]).unwrap().signature, None);
-    assert!(matches!(read(1, genoa), Err(ReportError::Version(1))));
-    assert!(matches!(read(6, genoa), Err(ReportError::Version(6))));
-    for size in [0, 48, 1183, 1185, 1216, 4096] {
-        let error = Attested::of(&vec![2; size]).unwrap_err();
-        assert!(matches!(error, ReportError::Size(found) if found == size), "{size}");
-    }
 }
 
 /// A place with the record in it, and what `explain` says there.

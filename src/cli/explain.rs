@@ -12,11 +12,12 @@ use crate::digest::{Sha256, Sha384};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::bounded;
 use crate::input::report::Report as _;
-use crate::launch::explain::{self, Attested, Candidates, Cause, Change, Explanation};
+use crate::launch::explain::{self, Candidates, Cause, Change, Explanation};
 use crate::launch::igvm::IgvmRecord;
 use crate::launch::record::{Blob, Boot, FirmwareRecord, Inputs};
-use crate::launch::{Policy, Record};
+use crate::launch::{Policy, Record, Signature};
 use crate::release::open::{Release, read_record};
+use crate::report::{Evidence, Report};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -35,11 +36,11 @@ The answer is a diagnosis. The exit code is 0 only if the digest is in the recor
 /// each kind that is given. Searched are the launches that are near to it: another number of vCPUs,
 /// another CPU, other SEV_FEATURES, another hypervisor, kernel-hashes=off, no initrd, a command line
 /// with a newline, and so on; first by one change, then by two. The signature of a report is not
-/// checked.
+/// checked: `verify` does.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Explain {
-    /// The digest as 96 hex digits, or a file with the attestation report (1184 bytes).
+    /// The digest as 96 hex digits, or a file with the attestation report, in whatever it came in.
     digest: String,
     /// The release that the machine should run.
     release: Option<PathBuf>,
@@ -324,7 +325,15 @@ const BY_HAND: &[&str] = &[
     "the report: whether it is whole, and its MEASUREMENT copied without an error",
 ];
 
-/// The digest, and what else is known from where it was.
+/// What a machine attests, as far as the search goes.
+struct Attested {
+    measurement: Sha384,
+    /// The CPU; reports before version 3 do not say.
+    signature: Option<Signature>,
+}
+
+/// The digest, and what else is known from where it was. Nothing here checks a report: what is explained is
+/// what it claims.
 fn attested(text: &str, ui: &Ui) -> Result<Attested> {
     let path = Path::new(text);
     let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -337,10 +346,11 @@ fn attested(text: &str, ui: &Ui) -> Result<Attested> {
     let report = bounded::whole(path).map_err(|error| {
         error.hint("give 96 hex digits, or the path of a file with an attestation report")
     })?;
-    let attested = Attested::of(&report)
-        .context(Kind::Malformed, || format!("`{text}` is not an attestation report"))?;
-    ui.note("the signature of the report was not checked");
-    Ok(attested)
+    let named = || format!("`{text}` is not an attestation report");
+    let evidence = Evidence::open(&report).context(Kind::Malformed, named)?;
+    let report = Report::parse(&evidence.report).context(Kind::Malformed, named)?;
+    ui.note("the signature of the report was not checked: `counterfoil verify` does");
+    Ok(Attested { measurement: report.measurement(), signature: report.cpu() })
 }
 
 fn firmware(path: &Path) -> Result<FirmwareRecord> {

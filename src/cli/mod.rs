@@ -4,6 +4,7 @@ mod audit;
 mod bound;
 mod build;
 mod bundle;
+mod collateral;
 mod diff;
 mod explain;
 mod id_block;
@@ -18,6 +19,7 @@ mod schema;
 mod settings;
 mod shell;
 mod ui;
+mod verify;
 mod volume;
 
 use std::path::PathBuf;
@@ -34,6 +36,7 @@ Examples:
   counterfoil build manifests/llama.yaml      make a release from a manifest
   counterfoil run releases/llama              boot it
   counterfoil measure releases/llama          recompute its launch digests
+  counterfoil verify --report report.bin --release releases/llama     what a machine attested
   counterfoil explain DIGEST releases/llama   why a machine attests another digest
   counterfoil inspect vmlinuz                 what a kernel has and lacks
   counterfoil volume build model.gguf --output model.img
@@ -102,6 +105,8 @@ enum Command {
     Volume(volume::Volume),
     Bundle(bundle::Bundle),
     Reproduce(reproduce::Reproduce),
+    Verify(Box<verify::Verify>),
+    Collateral(collateral::CollateralCommand),
     Schema(schema::Schema),
     #[command(hide = true)]
     Bound(bound::Bound),
@@ -149,6 +154,8 @@ impl Command {
             Self::Volume(command) => command.run(ui),
             Self::Bundle(command) => command.run(ui, settings),
             Self::Reproduce(command) => command.run(ui, settings),
+            Self::Verify(command) => command.run(ui, settings),
+            Self::Collateral(command) => command.run(ui, settings),
             Self::Schema(command) => command.run(ui),
             Self::Bound(command) => command.run(),
             Self::Room(command) => command.run(),

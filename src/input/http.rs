@@ -87,6 +87,8 @@ pub enum Error {
         url: String,
         /// The HTTP status.
         status: u16,
+        /// For how many seconds the server asks to be left alone (RFC 9110, section 10.2.3).
+        retry_after: Option<u64>,
     },
     /// A file that should be small is not.
     #[error("`{url}` is larger than {max} bytes, the most that such a file may be")]
@@ -178,7 +180,7 @@ impl Client {
                 url: without_credentials(url),
                 source: "the server does not say how large the file is".into(),
             }),
-            status => Err(refused(url, status)),
+            status => Err(refused(url, status, response.headers())),
         }
     }
 
@@ -244,7 +246,7 @@ impl Client {
                     at = response.get_uri().to_string();
                     Box::new(response.into_body().into_reader())
                 }
-                status => return Err(refused(url, status)),
+                status => return Err(refused(url, status, response.headers())),
             }
         };
         let mut bytes = Vec::new();
@@ -301,7 +303,7 @@ impl Client {
                 part.restart()?;
                 return self.fetch(url, part, size, progress);
             }
-            status => return Err(refused(url, status)),
+            status => return Err(refused(url, status, response.headers())),
         };
         if let Some(offered) = offered.filter(|offered| *offered != size) {
             return Err(mismatch(url, format!("{size} bytes"), format!("{offered} bytes")));
@@ -496,11 +498,12 @@ fn open_local(url: &str, path: &Path) -> Result<File, Error> {
     })
 }
 
-fn refused(url: &str, status: u16) -> Error {
+fn refused(url: &str, status: u16, headers: &HeaderMap) -> Error {
     let url = without_credentials(url);
+    let seconds = || headers.get("retry-after")?.to_str().ok()?.trim().parse().ok();
     match status {
         404 | 410 => Error::NotFound { url },
-        status => Error::Refused { url, status },
+        status => Error::Refused { url, status, retry_after: seconds() },
     }
 }
 

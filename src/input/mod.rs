@@ -6,6 +6,7 @@ pub mod bundle;
 mod compile;
 pub mod fetch;
 pub mod http;
+pub mod kds;
 pub mod local;
 pub mod open;
 pub mod python;

@@ -9,13 +9,11 @@
 //! for the first, so everything before them is computed once for each variant, and a digest for N
 //! vCPUs is on the way to the one for N + 1: every count up to [`MAX_VCPUS`] costs one short hash.
 
-mod attested;
 mod chain;
 mod change;
 mod search;
 mod variants;
 
-pub use attested::{Attested, ReportError};
 pub use change::{Change, Cmdline, Order, Stop};
 
 use super::cpu::{Cpu, Signature};

@@ -5,17 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 
 use crate::digest::{Object, Sha256};
 use crate::error::{Context as _, Error, Kind, Result};
+use crate::manifest::Manifest;
 use crate::manifest::load::read_text;
-use crate::manifest::{Manifest, directory_of};
 use crate::names::{GuestPath, Line, Name, ProjectName, ProjectVersion, Suite};
+use crate::whole;
 use crate::yaml::{Document, emit};
 
 /// The lock's format. One version so far; a reader refuses any other.
@@ -313,14 +312,7 @@ impl Lock {
     /// # Errors
     /// [`Kind::Environment`] when it cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let failed = || format!("failed writing `{}`", path.display());
-        // A lock is meant to be read by others; temporary files are not.
-        let mode = fs::Permissions::from_mode(0o644);
-        let file = NamedTempFile::new_in(directory_of(path)).context(Kind::Environment, failed)?;
-        fs::write(file.path(), self.canonical()).context(Kind::Environment, failed)?;
-        fs::set_permissions(file.path(), mode).context(Kind::Environment, failed)?;
-        file.persist(path).map_err(|error| error.error).context(Kind::Environment, failed)?;
-        Ok(())
+        whole::write(path, self.canonical().as_bytes())
     }
 
     /// The lock's text: one spelling for one lock.

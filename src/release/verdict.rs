@@ -2,7 +2,7 @@
 //! program, and nothing of the machine.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::bounded;
 use crate::names::{Name, VolumeName};
 use crate::release::layout;
+use crate::whole;
 
 /// The version of a verdict's form.
 pub const VERSION: u32 = 1;
@@ -127,14 +128,7 @@ impl Verdict {
         }
         let path = directory.join(format!("{}.json", self.rebuilder));
         let json = self.to_json().context(Kind::Environment, failed)?;
-        let mut new = tempfile::Builder::new()
-            .prefix(".verdict-")
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
-            .tempfile_in(&directory)
-            .context(Kind::Environment, failed)?;
-        new.write_all(&json).context(Kind::Environment, failed)?;
-        // A rename puts the file in the place of a link, and does not follow it.
-        new.persist(&path).map_err(|error| error.error).context(Kind::Environment, failed)?;
+        whole::write(&path, &json)?;
         Ok(path)
     }
 }

@@ -7,7 +7,9 @@
 //! | `sha256-spki` | SHA-256 of the public key (SubjectPublicKeyInfo in DER) that the guest's TLS has, then 32 zeros; no nonce, so a session with that key is what is fresh |
 //! | `labelled` | SHA-512 of a label, a nonce, and what the guest has bound: what counterfoil's agent answers, see [`report_data`] |
 
+use der::{Decode as _, Encode as _};
 use sha2::{Digest as _, Sha512};
+use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
 /// REPORT_DATA by the scheme `labelled`: SHA-512 of 32 bytes of label, the nonce, and what the guest has
 /// bound (zeros if nothing). The label keeps whoever asks for evidence from having anything else signed.
@@ -18,3 +20,17 @@ pub fn report_data(nonce: &[u8; 32], binding: &[u8; 32]) -> [u8; 64] {
 }
 
 const LABEL: &[u8] = b"counterfoil report data v1";
+
+/// The SubjectPublicKeyInfo in DER of a public key or a certificate, each in PEM or DER.
+pub fn spki(bytes: &[u8]) -> Option<Vec<u8>> {
+    let der = match der::pem::decode_vec(bytes.trim_ascii()) {
+        Ok(("PUBLIC KEY" | "CERTIFICATE", der)) => der,
+        Ok(_) => return None,
+        Err(_) => bytes.to_vec(),
+    };
+    let certificate = x509_cert::Certificate::from_der(&der);
+    match certificate {
+        Ok(certificate) => certificate.tbs_certificate.subject_public_key_info.to_der().ok(),
+        Err(_) => SubjectPublicKeyInfoOwned::from_der(&der).ok()?.to_der().ok(),
+    }
+}

@@ -223,7 +223,9 @@ impl Report {
     pub fn cpu(&self) -> Option<Signature> {
         let [family, model, stepping]: [u8; 3] = self.array(0x188);
         let said = self.version >= Version::V3;
-        Signature::new(family.into(), model.into(), stepping.into()).ok().filter(|_| said)
+        Signature::new(family.into(), model.into(), stepping.into())
+            .ok()
+            .filter(|_| said && family != 0)
     }
 
     /// CHIP_ID; zero where the host masks it, and under a VLEK.

@@ -133,6 +133,9 @@ reasons! {
         "the policy does not take reports that are signed by this kind of key",
         "ask the operator for the other kind, or take the kind into `signers`";
 
+    CertificateUnknown "certificate-unknown" Rejected
+        "a certificate came along that is of no chain of AMD's",
+        "leave it out; if it should be one of AMD's, fetch it again: it is damaged";
     VekMissing "vek-missing" CannotDecide
         "the certificate of the key that signed the report (VCEK or VLEK) is not there",
         "`counterfoil collateral fetch REPORT --output FILE`, then give the file by `--collateral`";

@@ -58,7 +58,7 @@ impl Roots {
     }
 
     /// Whether a certificate is for the root's key of a product.
-    pub(super) fn is_pinned(&self, product: Product, certificate: &Certificate) -> bool {
+    pub fn is_pinned(&self, product: Product, certificate: &Certificate) -> bool {
         let key = certificate.rsa_key();
         let same = |pinned: &RsaPublicKey, key: &RsaPublicKey| {
             pinned.n() == key.n() && pinned.e() == key.e()

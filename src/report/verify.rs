@@ -70,6 +70,12 @@ pub fn verify(question: &Question<'_>) -> Verdict {
     if let Err(error) = collateral.merge(&evidence.collateral) {
         ledger.failed("evidence", Reason::WrapperCertificates, error.to_string());
     }
+    let strangers =
+        collateral.certificates.iter().filter(|certificate| certificate.kind().is_none());
+    for stranger in strangers {
+        let says = format!("`{}`", stranger.subject());
+        ledger.failed("evidence", Reason::CertificateUnknown, says);
+    }
     let signer = form(&report, &mut ledger);
     claim(&report, evidence, &mut ledger);
 

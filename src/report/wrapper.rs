@@ -24,6 +24,9 @@ use std::io::Read as _;
 /// The most that is looked at. The largest form in use, Azure's as JSON with certificates, has some 20 kB.
 pub const LARGEST: usize = 1 << 20;
 
+/// The fewest digits that are taken for a report as text.
+const SHORTEST: usize = 256;
+
 /// How many containers may be within one another.
 const DEEPEST: u32 = 8;
 
@@ -159,8 +162,8 @@ fn step(bytes: &[u8], forms: &mut Vec<Form>) -> Result<Step, WrapperError> {
             return json(text, forms);
         }
         let compact: String = text.split_ascii_whitespace().collect();
-        // A report of 1184 bytes is longer than this in either.
-        if compact.len() >= SIZE {
+        // A word is base64 too. A report has keys and digests, and no packing makes it as short as this.
+        if compact.len() >= SHORTEST {
             if let Some(inner) = unhex(&compact) {
                 forms.push(Form::Hex);
                 return Ok(Step::Inner(inner));

@@ -9,11 +9,13 @@
     clippy::unwrap_used
 )]
 
+pub mod amd;
 pub mod compiled;
 pub mod deb;
 pub mod elsewhere;
 pub mod guest;
 pub mod key;
+pub mod launch;
 pub mod many_files;
 pub mod peer;
 pub mod place;

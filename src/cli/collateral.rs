@@ -1,0 +1,294 @@
+//! `collateral`: what is needed beside a report, in one file.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use walkdir::WalkDir;
+
+use crate::cli::settings::Settings;
+use crate::cli::ui::{Style, Ui, printable};
+use crate::cli::verify::read_collateral;
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::input::bounded;
+use crate::input::kds::{Kds, Options, PACE, SERVICE};
+use crate::input::report::Report as _;
+use crate::report::certificate::{Certificate, Kind as CertificateKind};
+use crate::report::fields::Signer;
+use crate::report::{Collateral, Evidence, Product, Report, Roots, Time};
+use crate::whole;
+
+const EXAMPLES: &str = "\
+Examples:
+  counterfoil collateral fetch report.bin --output collateral.json
+  counterfoil collateral fetch --product Genoa --output genoa.json     without a chip's own certificate
+  counterfoil collateral fetch report.bin --from certificates/ --output collateral.json     without network
+  counterfoil collateral pack vcek.der cert_chain.pem crl.der --output collateral.json
+  counterfoil collateral show collateral.json";
+
+/// Get, pack and show the certificates and lists of revoked ones that a report needs.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct CollateralCommand {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Fetch(Fetch),
+    Pack(Pack),
+    Show(Show),
+}
+
+/// Ask AMD's key service for what a report needs; what it gave before is kept, and it is asked slowly.
+#[derive(Debug, Args)]
+struct Fetch {
+    /// The report, in whatever it came in.
+    #[arg(required_unless_present = "product")]
+    report: Option<PathBuf>,
+    /// What every report of this line of processors needs (Milan, Genoa, Turin).
+    #[arg(long, value_name = "NAME", value_parser = product, conflicts_with = "report")]
+    product: Option<Product>,
+    /// Where to put it.
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+    /// Take it from the files in this directory, and ask nobody.
+    #[arg(long, value_name = "DIR")]
+    from: Option<PathBuf>,
+    /// Ask again for what is kept and can change.
+    #[arg(long)]
+    refresh: bool,
+    /// Where the service is.
+    #[arg(long, value_name = "URL", default_value = SERVICE)]
+    service: String,
+    /// Seconds between two requests for chips' certificates.
+    #[arg(long, value_name = "SECONDS", default_value_t = PACE)]
+    pace: u64,
+}
+
+/// Put certificates and lists, in whatever form, into one file.
+#[derive(Debug, Args)]
+struct Pack {
+    /// Files, and directories of them.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Where to put it.
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+}
+
+/// Show what is in a collateral file, or in any certificates.
+#[derive(Debug, Args)]
+struct Show {
+    /// The file.
+    file: PathBuf,
+}
+
+impl CollateralCommand {
+    pub(super) fn run(self, ui: &Ui, settings: &Settings) -> Result<()> {
+        match self.command {
+            Command::Fetch(command) => command.run(ui, settings),
+            Command::Pack(command) => command.run(ui),
+            Command::Show(command) => command.run(ui),
+        }
+    }
+}
+
+impl Fetch {
+    fn run(self, ui: &Ui, settings: &Settings) -> Result<()> {
+        let evidence = self.report.as_deref().map(read_evidence).transpose()?;
+        let found = match &self.from {
+            Some(directory) => gather(std::slice::from_ref(directory), ui)?,
+            None => self.ask(evidence.as_ref(), ui, settings)?,
+        };
+        let mut all = evidence.map(|evidence| evidence.collateral).unwrap_or_default();
+        all.merge(&found).context(Kind::Malformed, || "what was found".to_owned())?;
+        all.fetched = found.fetched;
+        write(&all, &self.output, ui)
+    }
+
+    fn ask(&self, evidence: Option<&Evidence>, ui: &Ui, settings: &Settings) -> Result<Collateral> {
+        let now = Time::from_unix(settings.now());
+        let options = Options { refresh: self.refresh, pace: self.pace };
+        let kds = Kds::new(&self.service, &settings.cache()?, now, options, ui)?;
+        if let Some(product) = self.product {
+            let mut found = kds.chain(product, Signer::Vcek)?;
+            let vlek = kds.chain(product, Signer::Vlek)?;
+            found.merge(&vlek).context(Kind::Malformed, || self.service.clone())?;
+            return Ok(found);
+        }
+        let evidence = evidence.ok_or_else(|| Error::new(Kind::Usage, "no report"))?;
+        let report = Report::parse(&evidence.report)
+            .context(Kind::Malformed, || "what the report came in holds none".to_owned())?;
+        let signer = report.signer().map_err(|reason| {
+            Error::new(Kind::CannotDecide, format!("the report: {}", reason.means()))
+        })?;
+        let product = product_of(&report, &evidence.collateral).ok_or_else(|| {
+            let message = "the report does not say which line of processors it is from";
+            Error::new(Kind::CannotDecide, message)
+                .hint("fetch the chain by `--product`, and `counterfoil collateral pack` it with the VCEK's certificate")
+        })?;
+        if signer == Signer::Vlek && evidence.collateral.of_kind(is_vek).next().is_none() {
+            ui.warn("the report is signed by a VLEK, whose certificate only the cloud's operator has: it is not in the file");
+        }
+        kds.collateral(&report, product, signer)
+    }
+}
+
+impl Pack {
+    fn run(self, ui: &Ui) -> Result<()> {
+        write(&gather(&self.paths, ui)?, &self.output, ui)
+    }
+}
+
+impl Show {
+    fn run(self, ui: &Ui) -> Result<()> {
+        let found = read_collateral(&self.file)?;
+        if ui.is_json() {
+            return ui.json(&as_json(&found));
+        }
+        ui.answer(&as_text(ui, &found))
+    }
+}
+
+/// Everything in some files and directories that is a certificate or a list.
+fn gather(paths: &[PathBuf], ui: &Ui) -> Result<Collateral> {
+    let mut all = Collateral::default();
+    for path in paths {
+        for entry in WalkDir::new(path).sort_by_file_name().follow_links(true) {
+            let entry = entry
+                .context(Kind::Environment, || format!("failed reading `{}`", path.display()))?;
+            if entry.file_type().is_dir() {
+                continue;
+            }
+            let named = || format!("`{}`", entry.path().display());
+            let found = match read_collateral(entry.path()) {
+                Ok(found) => found,
+                // A directory may well have something else in it too; a file that was named may not.
+                Err(_) if entry.depth() > 0 => {
+                    ui.note(&format!("{} is no certificate and no list: left out", named()));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            all.merge(&found).context(Kind::Malformed, named)?;
+        }
+    }
+    if all.certificates.is_empty() && all.crls.is_empty() {
+        return Err(Error::new(Kind::CannotDecide, "no certificate and no list was found"));
+    }
+    Ok(all)
+}
+
+fn write(collateral: &Collateral, path: &Path, ui: &Ui) -> Result<()> {
+    let json =
+        collateral.to_json().context(Kind::Environment, || "failed writing JSON".to_owned())?;
+    whole::write(path, &json)?;
+    let (certificates, crls) = (collateral.certificates.len(), collateral.crls.len());
+    ui.done(&format!("{certificates} certificates and {crls} lists in `{}`", path.display()));
+    ui.next(&format!(
+        "counterfoil verify --report REPORT --release DIR --collateral {}",
+        path.display()
+    ));
+    Ok(())
+}
+
+/// The report in a file, and what came with it.
+fn read_evidence(path: &Path) -> Result<Evidence> {
+    Evidence::open(&bounded::whole(path)?)
+        .context(Kind::Malformed, || format!("no report in `{}`", path.display()))
+}
+
+/// The line of processors that a report is from, by itself or by a certificate that came along.
+pub(super) fn product_of(report: &Report, collateral: &Collateral) -> Option<Product> {
+    let certified = || {
+        let mut veks = collateral.of_kind(is_vek);
+        veks.find_map(|vek| vek.endorsement().ok()?.product)
+    };
+    report.cpu().and_then(Product::of).or_else(certified)
+}
+
+fn is_vek(kind: CertificateKind) -> bool {
+    matches!(kind, CertificateKind::Vek(_))
+}
+
+fn product(text: &str) -> std::result::Result<Product, String> {
+    let found = Product::ALL.into_iter().find(|product| product.name().eq_ignore_ascii_case(text));
+    found.ok_or_else(|| "expected Milan, Genoa or Turin".to_owned())
+}
+
+fn kind(certificate: &Certificate) -> String {
+    certificate.kind().map_or("unknown".to_owned(), |kind| kind.to_string())
+}
+
+/// What the certificate of a signing key is for.
+fn endorses(certificate: &Certificate) -> Option<String> {
+    let found = certificate.endorsement().ok()?;
+    let fmc = found.fmc.map_or(String::new(), |fmc| format!("fmc {fmc}, "));
+    let whose = match (&found.hw_id, &found.csp_id) {
+        (_, Some(csp)) => format!("operator {csp}"),
+        (Some(id), None) => format!("chip {}", crate::report::describe::hex(id)),
+        (None, None) => "nobody".to_owned(),
+    };
+    Some(format!(
+        "{}, {fmc}bootloader {}, tee {}, snp {}, microcode {}, {whose}",
+        found.product_name, found.bootloader, found.tee, found.snp, found.microcode
+    ))
+}
+
+fn as_json(found: &Collateral) -> Value {
+    let certificate = |certificate: &Certificate| {
+        let (from, to) = certificate.validity();
+        json!({
+            "kind": kind(certificate),
+            "name": certificate.name(),
+            "issuer": certificate.issuer_name(),
+            "valid_from": from,
+            "valid_to": to,
+            "endorses": endorses(certificate),
+            "sha256": crate::digest::Sha256::of(certificate.der()),
+        })
+    };
+    json!({
+        "fetched": found.fetched,
+        "certificates": found.certificates.iter().map(certificate).collect::<Vec<_>>(),
+        "crls": found.crls.iter().map(|crl| json!({
+            "issuer": crl.issuer_name(),
+            "this_update": crl.this_update(),
+            "next_update": crl.next_update(),
+            "revoked": crl.len(),
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn as_text(ui: &Ui, found: &Collateral) -> String {
+    let mut text = String::new();
+    if let Some(fetched) = found.fetched {
+        text += &format!("fetched {fetched}\n");
+    }
+    for certificate in &found.certificates {
+        let (from, to) = certificate.validity();
+        let head = format!("{:5} {}", kind(certificate), printable(&certificate.name()));
+        text += &format!("{}\n", ui.paint(Style::Bold, &head));
+        text += &format!("      by      {}\n", printable(&certificate.issuer_name()));
+        text += &format!("      valid   {from} to {to}\n");
+        if let Some(endorses) = endorses(certificate) {
+            text += &format!("      for     {}\n", printable(&endorses));
+        }
+        let pinned =
+            Product::ALL.into_iter().find(|product| Roots::amd().is_pinned(*product, certificate));
+        if let Some(product) = pinned {
+            text += &format!("      root    the key is the one that is built in for {product}\n");
+        }
+    }
+    for crl in &found.crls {
+        let head = format!("{:5} {}", "CRL", printable(&crl.issuer_name()));
+        text += &format!("{}\n", ui.paint(Style::Bold, &head));
+        let next = crl.next_update().map_or("nothing".to_owned(), |next| next.to_string());
+        text += &format!("      valid   {} to {next}\n", crl.this_update());
+        text += &format!("      revokes {}\n", crl.len());
+    }
+    text += "signatures are not checked here: `counterfoil verify` does\n";
+    text
+}

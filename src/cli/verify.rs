@@ -1,0 +1,320 @@
+//! `verify`: what a machine attested, and whether it is this release.
+
+mod ask;
+mod shown;
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::cli::settings::Settings;
+use crate::cli::ui::Ui;
+use crate::digest::{Sha256, Sha384, parse_hex};
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::input::bounded;
+use crate::input::report::Report as _;
+use crate::launch::Record;
+use crate::launch::igvm::IgvmRecord;
+use crate::release::open::{Release, read_record};
+use crate::report::policy::{self, Binding, ReportData};
+use crate::report::verdict::Answer;
+use crate::report::{
+    Collateral, Evidence, Expected, Policy, Question, Reason, Roots, Time, Verdict, verify,
+};
+use crate::whole;
+
+const EXAMPLES: &str = "\
+Examples:
+  counterfoil verify --report report.bin --release releases/llama --collateral collateral.json
+  counterfoil verify --url http://192.0.2.7:8001 --release releases/llama --collateral collateral.json
+  counterfoil verify --report report.bin --record launch.json --collateral collateral.json \\
+      --spki server.pem --at 2026-11-22T12:00:00Z
+  counterfoil verify --show-policy > policy.yaml
+
+The report may be bare or extended, from configfs-tsm, from SNP_GET_REPORT, from Azure, in JSON, hex, base64
+or gzip. What decides beside it (certificates, the list of revoked ones) comes with it or by --collateral;
+`counterfoil collateral fetch` gets it. No network is used but for --url.
+
+Exit codes: 0 accepted, 10 rejected, 20 something is missing, 30 malformed.";
+
+/// Say whether a machine attested that it runs a release: accepted, or every reason why not.
+///
+/// The report's signature is followed to AMD's root, which is built in; certificates are held against the
+/// report's chip and firmware, and against the list of revoked ones; the machine against a policy; and its
+/// launch digest against those that the release's launch record gives, which are computed anew. Every
+/// reason has a stable name: `--list-reasons`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Verify {
+    /// The attestation report, in whatever it came in; `-` is standard input.
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["url", "show_policy", "list_reasons"])]
+    report: Option<PathBuf>,
+    /// Ask the agent of a guest for a report with a fresh nonce.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["report", "nonce"])]
+    url: Option<String>,
+    /// The release that the machine must run.
+    #[arg(long, value_name = "DIR", group = "expected")]
+    release: Option<PathBuf>,
+    /// Its launch record alone.
+    #[arg(long, value_name = "FILE", group = "expected")]
+    record: Option<PathBuf>,
+    /// A launch digest, in place of a release.
+    #[arg(long, value_name = "HEX", group = "expected", value_parser = digest)]
+    measurement: Option<Sha384>,
+    /// Ask only who signed and what the machine is, whatever it runs.
+    #[arg(long, group = "expected")]
+    any_measurement: bool,
+    /// Certificates and lists of revoked ones: a file of `counterfoil collateral`, PEM, DER, or a
+    /// certificate table (`auxblob`); may be given again.
+    #[arg(long, value_name = "FILE", alias = "certificates")]
+    collateral: Vec<PathBuf>,
+    /// What the machine must be; the default is printed by `--show-policy`.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// The time for which the question is asked, in UTC; the default is this machine's clock.
+    #[arg(long, value_name = "TIME")]
+    at: Option<Time>,
+    /// REPORT_DATA must be these 64 bytes.
+    #[arg(long, value_name = "HEX", group = "bound", value_parser = bytes::<64>)]
+    report_data: Option<[u8; 64]>,
+    /// REPORT_DATA must be the SHA-256 of this public key (a file with the key or with a certificate, PEM
+    /// or DER; or the digest in hex), then zeros.
+    #[arg(long, value_name = "FILE|HEX", group = "bound")]
+    spki: Option<String>,
+    /// The guest must have bound this public key to its evidence (as for --spki; or `none`).
+    #[arg(long, value_name = "FILE|HEX", group = "bound")]
+    binding: Option<String>,
+    /// The nonce that the agent was asked with (32 bytes).
+    #[arg(long, value_name = "HEX", value_parser = bytes::<32>)]
+    nonce: Option<[u8; 32]>,
+    /// Believe this root certificate in place of AMD's, to try things without a processor. The answer says so.
+    #[arg(long, value_name = "FILE")]
+    root: Option<PathBuf>,
+    /// Keep the evidence that `--url` got in this file.
+    #[arg(long, value_name = "FILE", requires = "url")]
+    save_evidence: Option<PathBuf>,
+    /// Print the policy that counts if no other is given, with what each key means.
+    #[arg(long)]
+    show_policy: bool,
+    /// Print every reason by its name, with what it means and what to do.
+    #[arg(long, conflicts_with = "show_policy")]
+    list_reasons: bool,
+}
+
+impl Verify {
+    pub(super) fn run(self, ui: &Ui, settings: &Settings) -> Result<()> {
+        if self.show_policy {
+            return ui.answer(policy::DEFAULT);
+        }
+        if self.list_reasons {
+            return shown::reasons(ui);
+        }
+        let known = self.known()?;
+        let mut policy = match &self.policy {
+            Some(path) => read_policy(path)?,
+            None => Policy::conservative(),
+        };
+        let roots = match &self.root {
+            Some(path) => read_root(path)?,
+            None => Roots::amd(),
+        };
+        let mut collateral = Collateral::default();
+        for path in &self.collateral {
+            let found = read_collateral(path)?;
+            collateral
+                .merge(&found)
+                .context(Kind::Malformed, || format!("`{}`", path.display()))?;
+        }
+        self.bind(&mut policy)?;
+        let (bytes, nonce) = self.evidence(ui)?;
+        // After the evidence was fetched: a certificate may have begun to be valid just now.
+        let at = self.at.unwrap_or_else(|| Time::from_unix(settings.now()));
+        let verdict = match Evidence::open(&bytes) {
+            Ok(evidence) => verify(&Question {
+                evidence: &evidence,
+                collateral: &collateral,
+                roots: &roots,
+                policy: &policy,
+                expected: known.expected(),
+                nonce,
+                at,
+            }),
+            Err(error) => crate::report::verify::unreadable(&error, at, &roots),
+        };
+        match ui.is_json() {
+            true => ui.json(&verdict)?,
+            false => shown::verdict(ui, &verdict)?,
+        }
+        if self.at.is_none() {
+            ui.note(&format!("the time is this machine's: {at}; say another by `--at`"));
+        }
+        failure(&verdict)
+    }
+
+    /// The evidence, and the nonce that it must have been made with.
+    fn evidence(&self, ui: &Ui) -> Result<(Vec<u8>, Option<[u8; 32]>)> {
+        if let Some(url) = &self.url {
+            let nonce = ask::nonce()?;
+            let bytes = ask::evidence(url, &nonce, ui)?;
+            if let Some(path) = &self.save_evidence {
+                whole::write(path, &bytes)?;
+            }
+            return Ok((bytes, Some(nonce)));
+        }
+        let path = self.report.as_deref().unwrap_or(Path::new("-"));
+        let path = if path == Path::new("-") { Path::new("/dev/stdin") } else { path };
+        Ok((bounded::whole(path)?, self.nonce))
+    }
+
+    /// What must run there.
+    fn known(&self) -> Result<Known> {
+        if let Some(measurement) = self.measurement {
+            return Ok(Known::Measurement(measurement));
+        }
+        if self.any_measurement {
+            return Ok(Known::Anything);
+        }
+        let read = match (&self.release, &self.record) {
+            (Some(release), _) => {
+                Release::open(release).map(|release| (release.record, release.igvm))
+            }
+            (None, Some(record)) => read_record(record).map(|record| (record, None)),
+            (None, None) => {
+                let message = "nothing to compare the report with";
+                return Err(Error::new(Kind::Usage, message).hint(
+                    "say what must run by `--release DIR`, `--record FILE` or `--measurement HEX`; or ask only who \
+                     signed by `--any-measurement`",
+                ));
+            }
+        };
+        match read {
+            Ok((record, igvm)) => Ok(Known::Release(Box::new((record, igvm)))),
+            // A record that contradicts itself is a reason like any other.
+            Err(error) if error.kind() == Kind::Rejected => {
+                let mut text = error.to_string();
+                let mut cause = std::error::Error::source(&error);
+                while let Some(error) = cause {
+                    text += &format!(": {error}");
+                    cause = error.source();
+                }
+                Ok(Known::Invalid(text))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What the command line says of REPORT_DATA counts more than the policy.
+    fn bind(&self, policy: &mut Policy) -> Result<()> {
+        if let Some(data) = self.report_data {
+            policy.report_data = ReportData::Raw(data);
+        }
+        if let Some(key) = &self.spki {
+            policy.report_data = ReportData::Sha256Spki(key_digest(key)?);
+        }
+        match self.binding.as_deref() {
+            Some("none") => policy.report_data = ReportData::Labelled(Binding::None),
+            Some(key) => {
+                policy.report_data = ReportData::Labelled(Binding::Is(key_digest(key)?.0));
+            }
+            None => {}
+        }
+        // Whoever has a nonce means it to be checked.
+        let fresh = self.nonce.is_some() || self.url.is_some();
+        if fresh && policy.report_data == ReportData::Unchecked {
+            policy.report_data = ReportData::Labelled(Binding::Any);
+        }
+        Ok(())
+    }
+}
+
+/// What the machine must run, held.
+enum Known {
+    Release(Box<(Record, Option<IgvmRecord>)>),
+    Invalid(String),
+    Measurement(Sha384),
+    Anything,
+}
+
+impl Known {
+    fn expected(&self) -> Expected<'_> {
+        match self {
+            Self::Release(release) => {
+                Expected::Release { record: &release.0, igvm: release.1.as_ref() }
+            }
+            Self::Invalid(why) => Expected::Invalid(why),
+            Self::Measurement(measurement) => Expected::Measurement(*measurement),
+            Self::Anything => Expected::Anything,
+        }
+    }
+}
+
+/// The failure that a verdict is, if it is one.
+fn failure(verdict: &Verdict) -> Result<()> {
+    let (kind, word) = match verdict.verdict {
+        Answer::Accepted => return Ok(()),
+        Answer::Rejected => (Kind::Rejected, "the report is rejected"),
+        Answer::CannotDecide => (Kind::CannotDecide, "the report cannot be decided about"),
+        Answer::Malformed => (Kind::Malformed, "the evidence is malformed"),
+    };
+    let mut codes: Vec<&str> = verdict.reasons.iter().map(|reason| reason.code.code()).collect();
+    codes.dedup();
+    let mut error = Error::new(kind, format!("{word}: {}", codes.join(", ")));
+    let missing = [Reason::VekMissing, Reason::AskMissing, Reason::CrlMissing];
+    if verdict.reasons.iter().any(|reason| missing.contains(&reason.code)) {
+        error = error.hint(
+            "`counterfoil collateral fetch REPORT --output FILE` asks AMD for what is missing",
+        );
+    }
+    Err(error)
+}
+
+/// Certificates and lists from one file.
+pub(super) fn read_collateral(path: &Path) -> Result<Collateral> {
+    let named = || format!("`{}`", path.display());
+    Collateral::read(&bounded::whole(path)?).context(Kind::Malformed, named)
+}
+
+fn read_policy(path: &Path) -> Result<Policy> {
+    let bytes = bounded::whole(path)?;
+    let text = String::from_utf8(bytes)
+        .context(Kind::Malformed, || format!("`{}` is not text", path.display()))?;
+    Policy::parse(&path.display().to_string(), &text)
+}
+
+/// A root that is not AMD's.
+pub(super) fn read_root(path: &Path) -> Result<Roots> {
+    let collateral = read_collateral(path)?;
+    let [root] = collateral.certificates.as_slice() else {
+        let message = format!("`{}` is not one certificate", path.display());
+        return Err(Error::new(Kind::Malformed, message));
+    };
+    Roots::other(root).ok_or_else(|| {
+        Error::new(Kind::Malformed, format!("`{}` is not for an RSA key", path.display()))
+    })
+}
+
+/// The SHA-256 of a public key: from the digest itself, or from a file with the key or a certificate.
+fn key_digest(text: &str) -> Result<Sha256> {
+    if let Ok(digest) = text.to_ascii_lowercase().parse() {
+        return Ok(digest);
+    }
+    let path = Path::new(text);
+    let bytes = bounded::whole(path).map_err(|error| {
+        error.hint("give 64 hex digits, or a file with a public key or a certificate")
+    })?;
+    crate::report::binding::spki(&bytes).map(Sha256::of).ok_or_else(|| {
+        Error::new(
+            Kind::Malformed,
+            format!("`{text}` is neither a public key nor a certificate, PEM or DER"),
+        )
+    })
+}
+
+fn digest(text: &str) -> std::result::Result<Sha384, String> {
+    let digest = text.to_ascii_lowercase().parse();
+    digest.map_err(|_| "expected 96 hex digits".to_owned())
+}
+
+fn bytes<const N: usize>(text: &str) -> std::result::Result<[u8; N], String> {
+    parse_hex(&text.to_ascii_lowercase()).map_err(|_| format!("expected {} hex digits", 2 * N))
+}

@@ -1,0 +1,80 @@
+//! Verdicts for people.
+
+use serde_json::json;
+
+use crate::cli::ui::{Style, Ui, printable};
+use crate::error::Result;
+use crate::report::verdict::{Answer, Outcome};
+use crate::report::{Reason, Verdict};
+
+/// The answer, every check, the reasons with what to do, and what else should be known.
+pub(super) fn verdict(ui: &Ui, verdict: &Verdict) -> Result<()> {
+    let (style, word) = match verdict.verdict {
+        Answer::Accepted => (Style::Green, "accepted"),
+        Answer::Rejected => (Style::Red, "rejected"),
+        Answer::CannotDecide => (Style::Yellow, "cannot decide"),
+        Answer::Malformed => (Style::Red, "malformed"),
+    };
+    let mut text = ui.paint(style, word);
+    if let Some(matched) = &verdict.matched {
+        let cpu = matched.cpu.as_deref().unwrap_or("any CPU");
+        text += &format!(": the release, with {} vCPUs, {cpu}", matched.vcpus);
+    }
+    text += "\n\n";
+    let width = verdict.checks.iter().map(|check| check.check.len()).max().unwrap_or(0);
+    for check in &verdict.checks {
+        let (style, mark) = match check.result {
+            Outcome::Passed => (Style::Green, "passed "),
+            Outcome::Failed => (Style::Red, "FAILED "),
+            Outcome::Unknown => (Style::Yellow, "missing"),
+            Outcome::NotChecked => (Style::Dim, "not asked"),
+        };
+        let mark = ui.paint(style, &format!("{mark:9}"));
+        text += &format!("  {mark}  {:width$}  {}\n", check.check, printable(&check.says));
+    }
+    if !verdict.reasons.is_empty() {
+        text += &format!("\n{}\n", ui.paint(Style::Bold, "why"));
+        for reason in &verdict.reasons {
+            text += &format!("  {}\n", ui.paint(Style::Red, reason.code.code()));
+            text += &format!("    {}\n", reason.code.means());
+            text += &format!("    what to do: {}\n", reason.advice);
+        }
+    }
+    if let Some(diagnosis) = &verdict.diagnosis {
+        text += &format!("\n{}\n", ui.paint(Style::Bold, "diagnosis, which decides nothing"));
+        for cause in &diagnosis.causes {
+            for change in &cause.changes {
+                text += &format!("  {}\n", ui.paint(Style::Yellow, &printable(&change.says)));
+                text += &format!("    what to do: {}\n", printable(&change.advice));
+            }
+        }
+        if diagnosis.causes.is_empty() {
+            text += &format!(
+                "  no launch near the release's gives this digest ({} were tried)\n",
+                diagnosis.searched
+            );
+        }
+    }
+    if !verdict.notes.is_empty() {
+        text += &format!("\n{}\n", ui.paint(Style::Bold, "to be known"));
+        for note in &verdict.notes {
+            text += &format!("  - {}\n", printable(note));
+        }
+    }
+    ui.answer(&text)
+}
+
+/// Every reason.
+pub(super) fn reasons(ui: &Ui) -> Result<()> {
+    if ui.is_json() {
+        let reason = |reason: &Reason| json!({ "code": reason.code(), "means": reason.means(), "advice": reason.advice() });
+        return ui.json(&Reason::ALL.iter().map(reason).collect::<Vec<_>>());
+    }
+    let width = Reason::ALL.iter().map(|reason| reason.code().len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for reason in Reason::ALL {
+        text += &format!("{:width$}  {}\n", reason.code(), reason.means());
+        text += &format!("{:width$}  {}\n", "", ui.paint(Style::Dim, reason.advice()));
+    }
+    ui.answer(&text)
+}
