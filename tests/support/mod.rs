@@ -9,7 +9,9 @@
     clippy::unwrap_used
 )]
 
+pub mod agent;
 pub mod compiled;
+pub mod configfs;
 pub mod deb;
 pub mod elsewhere;
 pub mod guest;
