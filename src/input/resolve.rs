@@ -71,7 +71,7 @@ impl Resolver<'_> {
         if let Update::Only(names) = update
             && let Some(name) = names
                 .iter()
-                .find(|name| !manifest.inputs.contains_key(*name) && name.as_str() != "init")
+                .find(|name| !manifest.inputs.contains_key(*name) && **name != Name::init())
         {
             let known: Vec<_> = manifest.inputs.keys().map(Name::as_str).collect();
             return Err(Error::new(Kind::Usage, format!("no input is named `{name}`"))
@@ -134,23 +134,18 @@ impl Resolver<'_> {
         old: Option<&Lock>,
         update: &Update,
     ) -> Result<BTreeMap<Name, Object>> {
-        let init = Name::init();
-        let mut wanted = BTreeSet::from([init.clone()]);
-        wanted.extend(manifest.inputs.values().filter_map(|source| match source {
-            Source::Builtin(program) => Some(program.clone()),
-            _ => None,
-        }));
         let renew = |program: &Name| match update {
             Update::Nothing => false,
             Update::Only(names) => names.iter().any(|name| {
-                // An input by its name, PID 1 by its own.
+                // An input by its name, PID 1 by its own, and the agent that PID 1 starts with it.
                 name == program
+                    || *name == Name::init() && *program == Name::evidence()
                     || manifest.inputs.get(name) == Some(&Source::Builtin(program.clone()))
             }),
             Update::Everything => true,
         };
         let mut programs = BTreeMap::new();
-        for name in wanted {
+        for name in manifest.builtins() {
             let bytes = guest::program(name.as_str()).ok_or_else(|| {
                 let message = format!("counterfoil carries no program `{name}`");
                 let carried = guest::PROGRAMS.map(|(name, _)| name).join(", ");
@@ -421,7 +416,7 @@ pub fn changes(manifest: &Manifest, old: &Lock, new: &Lock) -> Vec<Change> {
             && let Some((input, _)) = after.get(key).or_else(|| before.get(key))
         {
             let mut rolls = manifest.measured_by(input);
-            if key == "init" {
+            if *key == "init" || *key == "evidence" {
                 rolls.push("initrd");
             }
             changes.push(Change { input: key.clone(), old, new, rolls });

@@ -1,10 +1,10 @@
 //! The guest's plan: what PID 1 does, written from the manifest with the code that PID 1 reads it by.
 
+use counterfoil_init::evidence::PROGRAM;
 use counterfoil_init::plan::{
-    self, AbsolutePath, Directive, Hostname, Id, Output as PlanOutput, Seconds, SysctlKey, Text,
-    ValueError, Variable,
+    self, AbsolutePath, Directive, Hostname, Id, Output as PlanOutput, Port, Seconds, SysctlKey,
+    Text, ValueError, Variable, VsockPort,
 };
-
 use counterfoil_init::volume::VolumeName;
 
 use crate::error::{Context as _, Error, Kind, Result};
@@ -59,6 +59,16 @@ pub fn write<'a>(manifest: &'a Manifest, modules: &'a [GuestPath], latch: bool) 
         directives.push(Directive::NetworkDhcp);
     }
     directives.push(Directive::RootReadOnly);
+    if let Some(evidence) = &manifest.evidence {
+        let wrong = |error| Error::new(Kind::Malformed, format!("`evidence`: {error}"));
+        directives.push(Directive::Evidence(AbsolutePath::new(PROGRAM).map_err(wrong)?));
+        if let Some(port) = &evidence.http {
+            directives.push(Directive::EvidenceHttp(Port::new(port.value).map_err(wrong)?));
+        }
+        if let Some(port) = &evidence.vsock {
+            directives.push(Directive::EvidenceVsock(VsockPort::new(port.value).map_err(wrong)?));
+        }
+    }
     directives.push(Directive::User { uid: id(init.user.uid)?, gid: id(init.user.gid)? });
     directives.push(Directive::Workdir(path("workdir", init.workdir.as_str())?));
     directives.push(Directive::Output(match init.output {

@@ -75,6 +75,7 @@ fn evidence() -> Evidence {
         named_blobs: Some(NamedBlobs::NotRead),
         firmware: Vec::new(),
         pid1: Pid1::Known { latches: true, loads: true },
+        agent_unknown: false,
         set_id: Vec::new(),
         volumes: BTreeMap::new(),
         unmeasured: Vec::new(),
