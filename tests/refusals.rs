@@ -314,6 +314,27 @@ mod manifest {
     }
 
     #[test]
+    fn evidence() {
+        let evidence = |text: &str, words: &[&str]| {
+            with("launch:\n", &format!("  network: dhcp\nevidence: {text}\nlaunch:\n"), 30, words);
+        };
+        evidence("{http: 0}", &["image.yaml:25:18", "`evidence.http`: `0`", "from 1 to 65535"]);
+        evidence("{http: 65536}", &["image.yaml:25", "65536"]);
+        evidence("{vsock: 0}", &["`evidence.vsock`: `0`", "from 1 to 4294967294"]);
+        evidence("{vsock: 4294967295}", &["`evidence.vsock`: `4294967295`"]);
+        evidence("{https: 8001}", &["unknown field `https`", "http", "vsock"]);
+        evidence("yes", &["image.yaml:25"]);
+        evidence("{http: 1}\nevidence: {}", &["evidence"]);
+        let unreachable = &["`evidence.http`", "without a network", "`network: dhcp`"];
+        with("launch:\n", "evidence: {http: 8001}\nlaunch:\n", 30, unreachable);
+        let named = MANIFEST.replace("  program:\n", "  evidence:\n");
+        let named = named.replace("from: program", "from: evidence");
+        let place = place();
+        place.write("image.yaml", named + "evidence: {}\n");
+        place.refuses(&["build", "image.yaml"], 30, &["input `evidence`", "the evidence agent"]);
+    }
+
+    #[test]
     fn a_command_line_that_is_not_the_kernels() {
         let word = "counterfoil.volume.model=1,00,-,panic";
         with("console=ttyS0", word, 30, &[word, "binds a volume", "`volumes`"]);

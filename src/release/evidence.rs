@@ -4,6 +4,7 @@
 use crate::error::{Error, Kind, Result};
 use crate::kernel::config::Config;
 use crate::manifest::Manifest;
+use crate::manifest::types::Evidence;
 use crate::names::ModuleRequest;
 use crate::release::needs::{Need, needed};
 
@@ -27,8 +28,7 @@ const VSOCK: [Need; 2] =
 /// [`Kind::Malformed`] when the kernel cannot give it: the guest would find out at boot.
 pub fn modules(manifest: &Manifest, config: &Config) -> Result<Vec<ModuleRequest>> {
     let Some(evidence) = &manifest.evidence else { return Ok(Vec::new()) };
-    let vsock = VSOCK.iter().filter(|_| evidence.vsock.is_some());
-    needed(REPORTS.iter().chain(vsock), config).map_err(|option| {
+    of(evidence, config).map_err(|option| {
         let message = format!(
             "input `{}`: the guest could not give the manifest's evidence: its kernel lacks CONFIG_{option}",
             manifest.kernel.from.value
@@ -36,4 +36,52 @@ pub fn modules(manifest: &Manifest, config: &Config) -> Result<Vec<ModuleRequest
         Error::new(Kind::Malformed, message)
             .hint("take another kernel, such as that of kernels/debian-cloud.yaml")
     })
+}
+
+/// The modules, or the option that the kernel lacks.
+fn of(evidence: &Evidence, config: &Config) -> Result<Vec<ModuleRequest>, &'static str> {
+    let vsock = VSOCK.iter().filter(|_| evidence.vsock.is_some());
+    needed(REPORTS.iter().chain(vsock), config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::yaml::{At, Position};
+
+    fn names(vsock: bool, config: &str) -> Result<String, &'static str> {
+        let vsock = vsock.then(|| At { value: 8001, position: Position::default() });
+        let modules = of(&Evidence { http: None, vsock }, &Config::parse(config).unwrap())?;
+        Ok(modules.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+    }
+
+    /// As Debian's cloud kernel has it.
+    const MODULES: &str = "CONFIG_UNIX=y\nCONFIG_CONFIGFS_FS=m\nCONFIG_TSM_REPORTS=m\nCONFIG_SEV_GUEST=m\n\
+                           CONFIG_VSOCKETS=m\nCONFIG_VIRTIO_VSOCKETS=m\n";
+
+    #[test]
+    fn what_is_a_module_is_loaded() {
+        let reports = "configfs, tsm_report | tsm, sev_guest";
+        assert_eq!(names(false, MODULES).unwrap(), reports);
+        let all = format!("{reports}, vsock, vmw_vsock_virtio_transport");
+        assert_eq!(names(true, MODULES).unwrap(), all);
+    }
+
+    #[test]
+    fn the_kernels_from_source_have_all_of_it() {
+        for config in [
+            include_str!("../../kernels/minimal/resolved.config"),
+            include_str!("../../kernels/gpu/resolved.config"),
+        ] {
+            assert_eq!(names(true, config), Ok(String::new()));
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_lacks_is_named() {
+        let less = MODULES.replace("CONFIG_VIRTIO_VSOCKETS=m\n", "");
+        assert!(names(false, &less).is_ok());
+        assert_eq!(names(true, &less), Err("VIRTIO_VSOCKETS"));
+        assert_eq!(names(false, &MODULES.replace("CONFIG_UNIX=y\n", "")), Err("UNIX"));
+    }
 }

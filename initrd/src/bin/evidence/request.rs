@@ -182,12 +182,34 @@ fn unhex(text: &[u8]) -> Option<[u8; 32]> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const NONCE: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
     fn bad(bytes: &[u8]) -> bool {
         matches!(judge(bytes, Side::Local), Progress::Done(Err(Refusal::BadRequest(_))))
+    }
+
+    proptest! {
+        /// From a remote side nothing comes but a nonce, whatever was sent and in how many pieces.
+        #[test]
+        fn no_bytes_ask_for_more_than_they_may(
+            start in "(GET|POST|PUT|[A-Z]{0,5}) /(report|binding|evidence|evidence\\?nonce=[0-9a-f]{64})?",
+            rest in prop_oneof![
+                "( HTTP/1.[01]\r\n(Content-Length: (0|32|64)\r\n)?\r\n)?[ -~\r\n]{0,80}",
+                "\\PC{0,200}",
+            ],
+            cut in 0_usize..400,
+        ) {
+            let text = [start.as_bytes(), rest.as_bytes()].concat();
+            let text = &text[..cut.min(text.len())];
+            let asked = judge(text, Side::Remote);
+            let more = matches!(asked, Progress::Done(Ok(Asked::Report(_) | Asked::Bind(_))));
+            prop_assert!(!more, "{}", text.escape_ascii());
+            let _ = judge(text, Side::Local);
+        }
     }
 
     #[test]
