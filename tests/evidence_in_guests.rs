@@ -26,10 +26,13 @@ inputs:
   tools: {deb: {suite: trixie, packages: [busybox-static]}}
   netcat: {deb: {suite: trixie, packages: [netcat-openbsd, libbsd0, libmd0, libc6]}}
 firmware: {from: firmware, path: /usr/share/ovmf/OVMF.amdsev.fd}
-kernel: {recipe: ../kernels/debian-cloud.yaml}
+kernel: {recipe: ../kernels/debian-cloud.yaml, modules: [null_blk]}
 cmdline: console=ttyS0 panic=-1
 files:
-  - {path: /usr/bin/busybox, from: tools}
+  - paths: [/usr/bin/busybox]
+    from: tools
+  - {path: /usr/bin/other, from: tools, source: /usr/bin/busybox}
+  - {path: /etc/passwd, text: "agent:x:65533:65533::/:/\n"}
   - {path: /usr/bin/nc, from: netcat, source: /usr/bin/nc.openbsd, libraries: true}
   - path: /program
     text: |
@@ -55,7 +58,7 @@ const WORKLOAD: &str = r#"
       ask "$bind"; ask "$bind";
       ask 'POST /report HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc';
       ask 'GET /evidence?nonce=00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff HTTP/1.1\r\n\r\n';
-      $b grep -E '^(Uid|Cap|NoNew|Groups)' /proc/$(agent)/status;
+      $b grep -E '^(Uid|Gid|Cap|NoNew|Groups)' /proc/$(agent)/status;
       kill -9 $(agent); echo asked by the workload; exec $b sleep 1000"#;
 
 /// As root, who can end the agent, and finds another in its place.
@@ -63,6 +66,15 @@ const MURDER: &str = r#"
       ask "$bind"; first=$(agent); kill -9 $first; $b sleep 3; second=$(agent);
       [ -n "$second" ] && [ "$first" != "$second" ] && echo another agent;
       ask 'PUT /binding HTTP/1.1\r\nContent-Length: 32\r\n\r\nABCDEF0123456789ABCDEF0123456789'"#;
+
+/// What PID 1 does with an entry of `tsm`, done with one of another kind: under emulation there is nobody to
+/// make reports, and so no entry. The agent's user writes to the one file that it was given, and to no other.
+const GIVEN: &str = r#"
+      d=/sys/kernel/config/nullb/given; $b mkdir $d && $b chmod 0200 $d/size && $b chown 65533:65533 $d/size;
+      echo 3 > /proc/sys/vm/drop_caches; $b ls -ln $d/size;
+      echo "echo 77 > $d/size; echo written: \$?; echo 1 > $d/blocksize; echo refused: \$?; $b cat $d/mbps; echo read: \$?" > /tmp/try;
+      $b start-stop-daemon -S -c agent -x /usr/bin/other -a busybox -- sh /tmp/try;
+      $b chmod 0600 $d/size; echo size: $($b cat $d/size)"#;
 
 fn release(name: &str, user: &str, program: &str) -> PathBuf {
     let manifest = MANIFEST.replace("NAME", name).replace("USER", user);
@@ -118,7 +130,8 @@ fn a_guest_is_asked_for_evidence() {
         r#""binding":"3031323334353637383961626364656630313233343536373839616263646566""#,
         r#""error":"bad-request","message":"the body must be the 64 bytes of REPORT_DATA""#,
         r#""error":"no-provider""#,
-        "Uid:\t0\t0\t0\t0",
+        "Uid:\t65533\t65533\t65533\t65533",
+        "Gid:\t65533\t65533\t65533\t65533",
         "Groups:\t \r",
         "CapInh:\t0000000000000000",
         "CapPrm:\t0000000000000000",
@@ -145,6 +158,18 @@ fn the_agent_is_started_again_and_the_workload_lives() {
         r#""binding":"4142434445463031323334353637383941424344454630313233343536373839""#,
         "counterfoil-init: the workload exited with status 0",
     ] {
+        assert!(said.contains(expected), "`{expected}` is not in: {said}");
+    }
+}
+
+#[test]
+fn configfs_lets_a_file_be_given_away() {
+    let root = release("evidence-given", "0:0", GIVEN);
+    let (outcome, said) = run_to_the_end(&root, &root.join(layout::INITRD), Vec::new());
+    assert_eq!(outcome, Outcome::PoweredOff, "{said}");
+    for expected in
+        ["--w-------    1 65533    65533", "written: 0", "refused: 1", "read: 0", "size: 77"]
+    {
         assert!(said.contains(expected), "`{expected}` is not in: {said}");
     }
 }

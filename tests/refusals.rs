@@ -327,6 +327,12 @@ mod manifest {
         evidence("{http: 1}\nevidence: {}", &["evidence"]);
         let unreachable = &["`evidence.http`", "without a network", "`network: dhcp`"];
         with("launch:\n", "evidence: {http: 8001}\nlaunch:\n", 30, unreachable);
+        with(
+            "launch:\n",
+            "  user: \"65533:0\"\nevidence: {}\nlaunch:\n",
+            30,
+            &["`init.user`", "65533 is the evidence agent's user"],
+        );
         let named = MANIFEST.replace("  program:\n", "  evidence:\n");
         let named = named.replace("from: program", "from: evidence");
         let place = place();

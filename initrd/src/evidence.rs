@@ -13,11 +13,12 @@ pub const PROGRAM: &str = "/etc/counterfoil/evidence";
 /// The agent's socket, which the workload's user alone may connect to.
 pub const SOCKET: &str = "/run/counterfoil/evidence.sock";
 
-/// The kernel's directory of requests for reports (Linux, Documentation/ABI/testing/configfs-tsm-report).
-pub const REPORTS: &str = "/sys/kernel/config/tsm/report";
+/// The agent's entry among the kernel's requests for reports (Linux,
+/// Documentation/ABI/testing/configfs-tsm-report).
+pub const ENTRY: &str = "/sys/kernel/config/tsm/report/counterfoil";
 
-/// The agent's own entry there.
-pub const ENTRY: &str = "counterfoil";
+/// Who the agent is, as user and group; no workload may be.
+pub const USER: u32 = 65533;
 
 /// What every hash for a remote caller begins with, so that it is of this kind and no other.
 pub const LABEL: [u8; 32] = *b"counterfoil report data v1\0\0\0\0\0\0";

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use counterfoil_init::evidence::USER;
 use counterfoil_init::plan::{Port, VsockPort};
 
 use crate::error::{Context as _, Error, Kind, Result};
@@ -187,7 +188,7 @@ fn check(document: Document<'_>, written: Written, directory: &Path) -> Result<M
     }
     check_init(document, &written.init)?;
     if let Some(evidence) = &written.evidence {
-        check_evidence(document, evidence, written.init.value.network)?;
+        check_evidence(document, evidence, &written.init)?;
         check_agent(document, &inputs)?;
     }
     check_launch(document, &written.launch)?;
@@ -507,8 +508,14 @@ fn check_init(document: Document<'_>, init: &At<Init>) -> Result<()> {
     }
 }
 
-/// Ports that PID 1 could not open, or that nobody could reach.
-fn check_evidence(document: Document<'_>, evidence: &Evidence, network: Network) -> Result<()> {
+/// Ports that PID 1 could not open, or that nobody could reach, and a user who is the agent's.
+fn check_evidence(document: Document<'_>, evidence: &Evidence, init: &At<Init>) -> Result<()> {
+    let Init { network, user, .. } = init.value;
+    // Who could end the agent, and take its place in asking for reports.
+    if user.uid == USER || user.gid == USER {
+        let message = format!("`init.user`: `{user}`: {USER} is the evidence agent's user");
+        return Err(document.error_at(init.position, message).hint("choose another"));
+    }
     if let Some(At { value: port, position }) = evidence.http {
         Port::new(port).map_err(|error| {
             document.error_at(position, format!("`evidence.http`: `{port}`: {error}"))

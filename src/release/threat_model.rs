@@ -112,7 +112,6 @@ fn body(
         manifest.init.user,
         program.join(" ")
     )?;
-    evidence(out, manifest)?;
     writeln!(
         out,
         "{}\n",
@@ -135,6 +134,7 @@ fn body(
             OnExit::Restart => "it is started again",
         }
     )?;
+    evidence(out, manifest)?;
     offered(out, exposures, manifest.init.user)?;
     disks(out, manifest)?;
     writeln!(
@@ -159,8 +159,8 @@ fn evidence(out: &mut String, manifest: &Manifest) -> std::fmt::Result {
     let Some(Evidence { http, vsock }) = &manifest.evidence else { return Ok(()) };
     write!(
         out,
-        "The evidence agent asks the security processor for attestation reports. It is root by its user \
-         and has no capability. The program asks it at `{SOCKET}`, over any REPORT_DATA, and binds a \
+        "The evidence agent asks the security processor for attestation reports, as a user of its own who \
+         may do nothing else. The program asks it at `{SOCKET}`, over any REPORT_DATA, and binds a \
          key there. "
     )?;
     let http = http.iter().map(|port| format!("TCP port {}", port.value));

@@ -30,8 +30,9 @@ pub struct Answer {
 }
 
 impl Agent {
-    /// Starts the agent as PID 1 does, over a directory such as `/sys/kernel/config/tsm/report`.
-    pub fn start(reports: &Path) -> Self {
+    /// Starts the agent as PID 1 does, over a directory such as
+    /// `/sys/kernel/config/tsm/report/counterfoil`.
+    pub fn start(entry: &Path) -> Self {
         let place = tempfile::tempdir().unwrap();
         let program = place.path().join("evidence");
         fs::write(&program, guest::EVIDENCE).unwrap();
@@ -43,7 +44,7 @@ impl Agent {
             rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::empty()).unwrap();
         }
         let mut command = Command::new(&program);
-        command.arg(reports);
+        command.arg(entry);
         command.args([local.as_raw_fd().to_string(), remote.as_raw_fd().to_string()]);
         command.stderr(File::create(place.path().join("said")).unwrap());
         // While another test forks, its child holds what is open here, the program too.

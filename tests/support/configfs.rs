@@ -1,4 +1,4 @@
-//! The kernel's directory of requests for reports (Linux, Documentation/ABI/testing/configfs-tsm-report), in
+//! An entry among the kernel's requests for reports (Linux, Documentation/ABI/testing/configfs-tsm-report), as
 //! a plain directory: what the kernel computes when it is read is a FIFO here, and a thread answers.
 
 use std::fs::{self, OpenOptions};
@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use counterfoil_init::evidence::ENTRY;
 use rustix::fs::{CWD, FileType, Mode};
 
 /// What REPORT_DATA a report is asked over becomes: `outblob` and `auxblob`.
 pub type Reporter = Box<dyn FnMut([u8; 64]) -> (Vec<u8>, Vec<u8>) + Send>;
 
-/// A directory such as `/sys/kernel/config/tsm/report`, with the agent's entry in it.
+/// A directory such as `/sys/kernel/config/tsm/report/counterfoil`.
 pub struct Simulated {
     directory: PathBuf,
     kernel: Arc<Mutex<Kernel>>,
@@ -34,11 +33,10 @@ impl Simulated {
         directory: &Path,
         reporter: impl FnMut([u8; 64]) -> (Vec<u8>, Vec<u8>) + Send + 'static,
     ) -> Self {
-        let entry = directory.join(ENTRY);
-        fs::create_dir_all(&entry).unwrap();
-        let inblob = entry.join("inblob");
+        fs::create_dir_all(directory).unwrap();
+        let inblob = directory.join("inblob");
         fs::write(&inblob, "").unwrap();
-        fs::write(entry.join("provider"), "sev_guest\n").unwrap();
+        fs::write(directory.join("provider"), "sev_guest\n").unwrap();
         let kernel = Kernel {
             inblob,
             reporter: Box::new(reporter),
@@ -47,11 +45,11 @@ impl Simulated {
             others: 0,
         };
         let kernel = Arc::new(Mutex::new(kernel));
-        answer(&entry.join("generation"), &kernel, |kernel| {
+        answer(&directory.join("generation"), &kernel, |kernel| {
             format!("{}\n", kernel.generation).into_bytes()
         });
-        answer(&entry.join("outblob"), &kernel, Kernel::report);
-        answer(&entry.join("auxblob"), &kernel, |kernel| kernel.auxblob.clone());
+        answer(&directory.join("outblob"), &kernel, Kernel::report);
+        answer(&directory.join("auxblob"), &kernel, |kernel| kernel.auxblob.clone());
         Self { directory: directory.to_owned(), kernel }
     }
 
@@ -67,7 +65,7 @@ impl Simulated {
 
     /// An attribute, which here is another file from now on, or none.
     pub fn replace(&self, attribute: &str, with: Option<&str>) {
-        let path = self.directory.join(ENTRY).join(attribute);
+        let path = self.directory.join(attribute);
         let _ = fs::remove_file(&path);
         if let Some(text) = with {
             fs::write(path, text).unwrap();
@@ -77,7 +75,7 @@ impl Simulated {
     /// An attribute cannot be read from now on: it is a directory.
     pub fn fail(&self, attribute: &str) {
         self.replace(attribute, None);
-        fs::create_dir(self.directory.join(ENTRY).join(attribute)).unwrap();
+        fs::create_dir(self.directory.join(attribute)).unwrap();
     }
 
     /// The provider leaves, as when its module is taken out.

@@ -5,10 +5,10 @@
 //! be bound to. Others bring a nonce; what is then reported over is computed here, so that nobody else's
 //! binding comes into a report of this guest.
 //!
-//! PID 1 makes the sockets and hands them over: they outlive this program, and it needs no right to make any.
-//! It keeps nothing but the binding, opens nothing but the kernel's requests for reports, and serves one
-//! connection at a time, none for longer than a few seconds. A remote caller who is slow does not hold up
-//! the workload.
+//! PID 1 makes the sockets and the entry among the kernel's requests, which outlive this program: it runs as a
+//! user of its own, without any other right. It keeps nothing but the binding, opens nothing but that entry,
+//! and serves one connection at a time, none for longer than a few seconds. A remote caller who is slow does
+//! not hold up the workload.
 #![cfg_attr(counterfoil_guest, no_std, no_main)]
 #![deny(unsafe_code)]
 
@@ -51,11 +51,11 @@ fn main() -> std::process::ExitCode {
     std::process::ExitCode::from(run(start::Args::NONE) as u8)
 }
 
-/// The arguments: the kernel's directory of requests for reports, and the numbers of the sockets that
-/// listen, first the workload's.
+/// The arguments: the agent's entry among the kernel's requests for reports, and the numbers of the sockets
+/// that listen, first the workload's.
 fn run(args: start::Args) -> i32 {
-    let (Some(directory), Some(local)) = (args.nth(1), args.nth(2).and_then(listener)) else {
-        start::complain(b"usage: evidence REPORTS LOCAL [REMOTE] [REMOTE]\n");
+    let (Some(entry), Some(local)) = (args.nth(1), args.nth(2).and_then(listener)) else {
+        start::complain(b"usage: evidence ENTRY LOCAL [REMOTE] [REMOTE]\n");
         return 2;
     };
     let mut remotes = [None; MOST_REMOTES];
@@ -67,7 +67,7 @@ fn run(args: start::Args) -> i32 {
             return 2;
         }
     }
-    let agent = Agent { reports: Reports { directory }, local, remotes, binding: Cell::new(None) };
+    let agent = Agent { reports: Reports { entry }, local, remotes, binding: Cell::new(None) };
     agent.say_who_reports();
     match agent.serve() {
         Ok(never) => match never {},

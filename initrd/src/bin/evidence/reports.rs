@@ -2,7 +2,6 @@
 
 use core::ffi::CStr;
 
-use counterfoil_init::evidence::ENTRY;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -45,21 +44,21 @@ impl Fault {
     }
 }
 
-/// The kernel's directory of requests.
+/// The agent's entry among the kernel's requests.
 #[derive(Clone, Copy)]
 pub(crate) struct Reports {
-    pub(crate) directory: &'static CStr,
+    pub(crate) entry: &'static CStr,
 }
 
 impl Reports {
     /// Who makes reports here.
     pub(crate) fn provider(self) -> Result<Provider, Fault> {
-        Provider::read(&self.entry()?)
+        Provider::read(&self.open()?)
     }
 
     /// A report over these bytes, and no others.
     pub(crate) fn get(self, report_data: &[u8; 64]) -> Result<Report, Fault> {
-        let entry = self.entry()?;
+        let entry = self.open()?;
         let before = generation(&entry)?;
         write(&entry, report_data).map_err(Fault::of("cannot write the report data"))?;
         let mut report = Report {
@@ -84,17 +83,11 @@ impl Reports {
         }
     }
 
-    /// The agent's own entry, made when it is not there.
-    fn entry(self) -> Result<OwnedFd, Fault> {
-        let failed = Fault::of("cannot open the kernel's directory of reports");
+    /// PID 1 has made it, if there is anybody to make reports.
+    fn open(self) -> Result<OwnedFd, Fault> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory =
-            rustix::fs::openat(CWD, self.directory, flags, Mode::empty()).map_err(&failed)?;
-        match rustix::fs::mkdirat(&directory, ENTRY, Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(failed(errno)),
-        }
-        rustix::fs::openat(&directory, ENTRY, flags, Mode::empty()).map_err(failed)
+        rustix::fs::openat(CWD, self.entry, flags, Mode::empty())
+            .map_err(Fault::of("cannot open the agent's entry in configfs"))
     }
 }
 

@@ -1,13 +1,13 @@
 //! The evidence agent: a program beside the workload, which asks the kernel for attestation reports.
 //!
 //! Its sockets are PID 1's, so that they are there before the workload starts, stay while the agent is started
-//! again, and need no right of the agent's. It runs as root, whose the kernel's requests for reports are, and
-//! without a single capability.
+//! again, and need no right of the agent's. So is its entry among the kernel's requests for reports, of which
+//! the one file to write to is given to the agent: it is a user of its own, who owns nothing else.
 
 use core::fmt::Write as _;
 use core::net::{Ipv4Addr, SocketAddrV4};
 
-use counterfoil_init::evidence::{REPORTS, SOCKET};
+use counterfoil_init::evidence::{ENTRY, SOCKET, USER};
 use counterfoil_init::plan::{self, Plan};
 use rustix::fd::{AsRawFd as _, OwnedFd};
 use rustix::fs::{Gid, Mode, Uid};
@@ -46,6 +46,7 @@ impl<'p> Agent<'p> {
     pub(crate) fn start(plan: &Plan<'p>) -> Result<Option<Self>, Failure<'p>> {
         let Some(evidence) = plan.evidence else { return Ok(None) };
         mounts::mount_configfs()?;
+        make_entry()?;
         let http = evidence.http.map(|port| listen_tcp(port.as_u16())).transpose();
         let http =
             http.map_err(|errno| Failure::System("cannot listen", "evidence-http", errno))?;
@@ -111,14 +112,13 @@ fn run<'p>(
         given += 1;
     }
     let arguments =
-        ["evidence", REPORTS].into_iter().chain(numbers[..given].iter().map(Text::as_str));
+        ["evidence", ENTRY].into_iter().chain(numbers[..given].iter().map(Text::as_str));
     let arguments = sys::Strings::collect(arguments);
     let environment = sys::Strings::collect(core::iter::empty());
     process::start("the evidence agent", program, arguments, environment, || prepare(sockets))
 }
 
-/// In the child: leaves it the sockets, and of root's powers only the name. A program that root executes
-/// has what the bounding set has, which is nothing.
+/// In the child: leaves it the sockets, and nothing of root.
 fn prepare<'p>(sockets: &[Option<OwnedFd>; MOST_SOCKETS]) -> Result<(), Failure<'p>> {
     let step = |what| move |errno| Failure::System(what, "", errno);
     rustix::process::setsid().map_err(step("cannot start a session"))?;
@@ -129,8 +129,28 @@ fn prepare<'p>(sockets: &[Option<OwnedFd>; MOST_SOCKETS]) -> Result<(), Failure<
     rustix::thread::set_no_new_privs(true).map_err(step("cannot set no_new_privs"))?;
     process::empty_bounding_set().map_err(step("cannot empty the bounding set"))?;
     rustix::thread::set_thread_groups(&[]).map_err(step("cannot drop groups"))?;
+    let (uid, gid) = (Uid::from_raw(USER), Gid::from_raw(USER));
+    rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(step("cannot set the group"))?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(step("cannot set the user"))?;
     sys::block_signals(0);
     Ok(())
+}
+
+/// Makes the agent's entry, if there is anybody to make reports, and gives it what is to be reported over. All
+/// else in the entry that the agent needs is for everyone to read.
+fn make_entry() -> Result<(), Failure<'static>> {
+    let failed = |errno| Failure::System("cannot make", ENTRY, errno);
+    match rustix::fs::mkdir(ENTRY, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        // Linux, drivers/virt/coco/tsm.c: no directory without the module, no entry without a provider. The
+        // host could always withhold the device; the agent says that there is none.
+        Err(Errno::NOENT | Errno::NXIO) => return Ok(()),
+        Err(errno) => return Err(failed(errno)),
+    }
+    let mut inblob = Text::<64>::new();
+    write!(inblob, "{ENTRY}/inblob").map_err(|_| failed(Errno::NAMETOOLONG))?;
+    rustix::fs::chown(inblob.as_str(), Some(Uid::from_raw(USER)), Some(Gid::from_raw(USER)))
+        .map_err(failed)
 }
 
 /// The workload's socket: to connect takes the right to write to it, which its user alone has.
