@@ -40,6 +40,7 @@ files:
 init:
   exec: [/usr/bin/busybox, sh, /program]
   user: "USER"
+  on-exit: restart
   network: dhcp
   output: console
 evidence: {http: 8001, vsock: 8001}
@@ -61,8 +62,12 @@ const WORKLOAD: &str = r#"
       $b grep -E '^(Uid|Gid|Cap|NoNew|Groups)' /proc/$(agent)/status;
       kill -9 $(agent); echo asked by the workload; exec $b sleep 1000"#;
 
-/// As root, who can end the agent, and finds another in its place.
+/// As root, who can end the agent, and finds another in its place. The second time it finds a third, of which
+/// it is the first to ask.
 const MURDER: &str = r#"
+      if [ -e /tmp/twice ]; then
+      ask 'PUT /binding HTTP/1.1\r\nContent-Length: 32\r\n\r\nZYXWVU0123456789ZYXWVU0123456789'; exec $b poweroff -f; fi;
+      echo > /tmp/twice;
       ask "$bind"; first=$(agent); kill -9 $first; $b sleep 3; second=$(agent);
       [ -n "$second" ] && [ "$first" != "$second" ] && echo another agent;
       ask 'PUT /binding HTTP/1.1\r\nContent-Length: 32\r\n\r\nABCDEF0123456789ABCDEF0123456789'"#;
@@ -74,7 +79,7 @@ const GIVEN: &str = r#"
       echo 3 > /proc/sys/vm/drop_caches; $b ls -ln $d/size;
       echo "echo 77 > $d/size; echo written: \$?; echo 1 > $d/blocksize; echo refused: \$?; $b cat $d/mbps; echo read: \$?" > /tmp/try;
       $b start-stop-daemon -S -c agent -x /usr/bin/other -a busybox -- sh /tmp/try;
-      $b chmod 0600 $d/size; echo size: $($b cat $d/size)"#;
+      $b chmod 0600 $d/size; echo size: $($b cat $d/size); exec $b poweroff -f"#;
 
 fn release(name: &str, user: &str, program: &str) -> PathBuf {
     let manifest = MANIFEST.replace("NAME", name).replace("USER", user);
@@ -157,6 +162,7 @@ fn the_agent_is_started_again_and_the_workload_lives() {
         // It knows of no binding, and so takes another.
         r#""binding":"4142434445463031323334353637383941424344454630313233343536373839""#,
         "counterfoil-init: the workload exited with status 0",
+        r#""binding":"5a5958575655303132333435363738395a595857565530313233343536373839""#,
     ] {
         assert!(said.contains(expected), "`{expected}` is not in: {said}");
     }

@@ -745,6 +745,25 @@ mod store {
         place.refuses(&["build", "image.yaml"], 30, &["firmware, input `firmware`"]);
     }
 
+    /// It would know nothing of an agent, and the guest would not start.
+    #[test]
+    fn an_older_pid_1_does_not_stay_when_evidence_is_asked_for() {
+        let place = place();
+        place.succeeds(&["lock", "image.yaml"]);
+        let text = place.read("image.lock.yaml");
+        let carried = text.split("sha256: ").nth(1).unwrap().lines().next().unwrap().to_owned();
+        let older = format!("\"{}\"", "0".repeat(64));
+        place.write("image.lock.yaml", text.replacen(&carried, &older, 1));
+        place.write("image.yaml", format!("{MANIFEST}run:\n  memory: 512\n"));
+        place.succeeds(&["lock", "image.yaml"]);
+        assert!(place.read("image.lock.yaml").contains(&older), "PID 1 stays as it was locked");
+        place.write("image.yaml", format!("{MANIFEST}evidence: {{}}\n"));
+        place.succeeds(&["lock", "image.yaml"]);
+        let text = place.read("image.lock.yaml");
+        assert!(text.contains("  evidence:\n") && text.contains(&carried), "{text}");
+        assert!(!text.contains(&older), "{text}");
+    }
+
     fn locked_and_alone() -> Place {
         let place = place();
         place.succeeds(&["lock", "image.yaml"]);

@@ -134,12 +134,17 @@ impl Resolver<'_> {
         old: Option<&Lock>,
         update: &Update,
     ) -> Result<BTreeMap<Name, Object>> {
+        let (init, agent) = (Name::init(), Name::evidence());
+        // A PID 1 from before there was an agent would know nothing of one.
+        let joins =
+            manifest.evidence.is_some() && old.is_some_and(|old| !old.builtin.contains_key(&agent));
         let renew = |program: &Name| match update {
+            _ if joins && *program == init => true,
             Update::Nothing => false,
             Update::Only(names) => names.iter().any(|name| {
-                // An input by its name, PID 1 by its own, and the agent that PID 1 starts with it.
+                // An input by its name, PID 1 by its own, and the agent with PID 1, which starts it.
                 name == program
-                    || *name == Name::init() && *program == Name::evidence()
+                    || *name == init && *program == agent
                     || manifest.inputs.get(name) == Some(&Source::Builtin(program.clone()))
             }),
             Update::Everything => true,
