@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::{env, fs};
 
-const PROGRAMS: [&str; 2] = ["hello", "init"];
+const PROGRAMS: [&str; 3] = ["evidence", "hello", "init"];
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
@@ -18,8 +18,10 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 ///
 /// The toolchain's own linker is named, so that the C compiler and its linker have no part in it.
 /// Fixed addresses rather than static-pie: `initrd/src/bin/start.rs` says why.
-const RUSTFLAGS: [&str; 8] = [
+/// Hashes are computed in one way, whatever instructions the host lets the processor say it has.
+const RUSTFLAGS: [&str; 9] = [
     "--cfg=counterfoil_guest",
+    "--cfg=sha2_backend=\"soft\"",
     "-Clinker=rust-lld",
     "-Clinker-flavor=ld.lld",
     "-Clink-self-contained=no",

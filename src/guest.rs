@@ -11,8 +11,12 @@ pub const INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
 /// argument.
 pub const HELLO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello"));
 
+/// The evidence agent, which PID 1 starts beside the workload where the plan says so: it asks the kernel
+/// for attestation reports, for the workload and for whoever verifies it.
+pub const EVIDENCE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/evidence"));
+
 /// Every program, by its name.
-pub const PROGRAMS: [(&str, &[u8]); 2] = [("hello", HELLO), ("init", INIT)];
+pub const PROGRAMS: [(&str, &[u8]); 3] = [("evidence", EVIDENCE), ("hello", HELLO), ("init", INIT)];
 
 /// The program of this name.
 pub fn program(name: &str) -> Option<&'static [u8]> {

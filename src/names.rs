@@ -187,6 +187,11 @@ impl Name {
     pub fn init() -> Self {
         Self("init".to_owned())
     }
+
+    /// The evidence agent's; no input of a manifest that asks for evidence has it.
+    pub fn evidence() -> Self {
+        Self("evidence".to_owned())
+    }
 }
 
 impl Suite {

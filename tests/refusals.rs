@@ -314,6 +314,33 @@ mod manifest {
     }
 
     #[test]
+    fn evidence() {
+        let evidence = |text: &str, words: &[&str]| {
+            with("launch:\n", &format!("  network: dhcp\nevidence: {text}\nlaunch:\n"), 30, words);
+        };
+        evidence("{http: 0}", &["image.yaml:25:18", "`evidence.http`: `0`", "from 1 to 65535"]);
+        evidence("{http: 65536}", &["image.yaml:25", "65536"]);
+        evidence("{vsock: 0}", &["`evidence.vsock`: `0`", "from 1 to 4294967294"]);
+        evidence("{vsock: 4294967295}", &["`evidence.vsock`: `4294967295`"]);
+        evidence("{https: 8001}", &["unknown field `https`", "http", "vsock"]);
+        evidence("yes", &["image.yaml:25"]);
+        evidence("{http: 1}\nevidence: {}", &["evidence"]);
+        let unreachable = &["`evidence.http`", "without a network", "`network: dhcp`"];
+        with("launch:\n", "evidence: {http: 8001}\nlaunch:\n", 30, unreachable);
+        with(
+            "launch:\n",
+            "  user: \"65533:0\"\nevidence: {}\nlaunch:\n",
+            30,
+            &["`init.user`", "65533 is the evidence agent's user"],
+        );
+        let named = MANIFEST.replace("  program:\n", "  evidence:\n");
+        let named = named.replace("from: program", "from: evidence");
+        let place = place();
+        place.write("image.yaml", named + "evidence: {}\n");
+        place.refuses(&["build", "image.yaml"], 30, &["input `evidence`", "the evidence agent"]);
+    }
+
+    #[test]
     fn a_command_line_that_is_not_the_kernels() {
         let word = "counterfoil.volume.model=1,00,-,panic";
         with("console=ttyS0", word, 30, &[word, "binds a volume", "`volumes`"]);
@@ -716,6 +743,25 @@ mod store {
         place.refuses(&["build", "image.yaml"], 20, &words);
         place.succeeds(&["lock", "image.yaml", "--update", "init"]);
         place.refuses(&["build", "image.yaml"], 30, &["firmware, input `firmware`"]);
+    }
+
+    /// It would know nothing of an agent, and the guest would not start.
+    #[test]
+    fn an_older_pid_1_does_not_stay_when_evidence_is_asked_for() {
+        let place = place();
+        place.succeeds(&["lock", "image.yaml"]);
+        let text = place.read("image.lock.yaml");
+        let carried = text.split("sha256: ").nth(1).unwrap().lines().next().unwrap().to_owned();
+        let older = format!("\"{}\"", "0".repeat(64));
+        place.write("image.lock.yaml", text.replacen(&carried, &older, 1));
+        place.write("image.yaml", format!("{MANIFEST}run:\n  memory: 512\n"));
+        place.succeeds(&["lock", "image.yaml"]);
+        assert!(place.read("image.lock.yaml").contains(&older), "PID 1 stays as it was locked");
+        place.write("image.yaml", format!("{MANIFEST}evidence: {{}}\n"));
+        place.succeeds(&["lock", "image.yaml"]);
+        let text = place.read("image.lock.yaml");
+        assert!(text.contains("  evidence:\n") && text.contains(&carried), "{text}");
+        assert!(!text.contains(&older), "{text}");
     }
 
     fn locked_and_alone() -> Place {

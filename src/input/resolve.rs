@@ -71,7 +71,7 @@ impl Resolver<'_> {
         if let Update::Only(names) = update
             && let Some(name) = names
                 .iter()
-                .find(|name| !manifest.inputs.contains_key(*name) && name.as_str() != "init")
+                .find(|name| !manifest.inputs.contains_key(*name) && **name != Name::init())
         {
             let known: Vec<_> = manifest.inputs.keys().map(Name::as_str).collect();
             return Err(Error::new(Kind::Usage, format!("no input is named `{name}`"))
@@ -134,23 +134,23 @@ impl Resolver<'_> {
         old: Option<&Lock>,
         update: &Update,
     ) -> Result<BTreeMap<Name, Object>> {
-        let init = Name::init();
-        let mut wanted = BTreeSet::from([init.clone()]);
-        wanted.extend(manifest.inputs.values().filter_map(|source| match source {
-            Source::Builtin(program) => Some(program.clone()),
-            _ => None,
-        }));
+        let (init, agent) = (Name::init(), Name::evidence());
+        // A PID 1 from before there was an agent would know nothing of one.
+        let joins =
+            manifest.evidence.is_some() && old.is_some_and(|old| !old.builtin.contains_key(&agent));
         let renew = |program: &Name| match update {
+            _ if joins && *program == init => true,
             Update::Nothing => false,
             Update::Only(names) => names.iter().any(|name| {
-                // An input by its name, PID 1 by its own.
+                // An input by its name, PID 1 by its own, and the agent with PID 1, which starts it.
                 name == program
+                    || *name == init && *program == agent
                     || manifest.inputs.get(name) == Some(&Source::Builtin(program.clone()))
             }),
             Update::Everything => true,
         };
         let mut programs = BTreeMap::new();
-        for name in wanted {
+        for name in manifest.builtins() {
             let bytes = guest::program(name.as_str()).ok_or_else(|| {
                 let message = format!("counterfoil carries no program `{name}`");
                 let carried = guest::PROGRAMS.map(|(name, _)| name).join(", ");
@@ -421,7 +421,7 @@ pub fn changes(manifest: &Manifest, old: &Lock, new: &Lock) -> Vec<Change> {
             && let Some((input, _)) = after.get(key).or_else(|| before.get(key))
         {
             let mut rolls = manifest.measured_by(input);
-            if key == "init" {
+            if *key == "init" || *key == "evidence" {
                 rolls.push("initrd");
             }
             changes.push(Change { input: key.clone(), old, new, rolls });

@@ -7,12 +7,16 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use counterfoil_init::evidence::USER;
+use counterfoil_init::plan::{Port, VsockPort};
+
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::http::without_credentials;
 use crate::manifest::directory_of;
 use crate::manifest::recipe::{no_recipe_of, recipe_of_inputs, with_recipe};
 use crate::manifest::types::{
-    Build, FileRule, Firmware, Init, Kernel, Launch, Manifest, NamedBlobs, Run, Source, VERSION,
+    Build, Evidence, FileRule, Firmware, Init, Kernel, Launch, Manifest, NamedBlobs, Network, Run,
+    Source, VERSION,
 };
 use crate::manifest::volume::{self, Scratch, Volume};
 use crate::names::{Cmdline, GuestPath, Line, ModuleRequest, Name, VolumeName};
@@ -60,6 +64,7 @@ struct Written {
     #[serde(default)]
     scratch: BTreeMap<VolumeName, Scratch>,
     init: At<Init>,
+    evidence: Option<Evidence>,
     launch: Launch,
     #[serde(default = "no_run")]
     run: At<Run>,
@@ -182,6 +187,10 @@ fn check(document: Document<'_>, written: Written, directory: &Path) -> Result<M
             .hint("remove it, or take a file `from` it: a release lists only what shaped it"));
     }
     check_init(document, &written.init)?;
+    if let Some(evidence) = &written.evidence {
+        check_evidence(document, evidence, &written.init)?;
+        check_agent(document, &inputs)?;
+    }
     check_launch(document, &written.launch)?;
     check_cmdline(document, &written.cmdline)?;
     check_run(document, &written.run)?;
@@ -196,6 +205,7 @@ fn check(document: Document<'_>, written: Written, directory: &Path) -> Result<M
         volumes: written.volumes,
         scratch: written.scratch,
         init: written.init.value,
+        evidence: written.evidence,
         launch: written.launch,
         run: written.run.value,
     };
@@ -496,6 +506,43 @@ fn check_init(document: Document<'_>, init: &At<Init>) -> Result<()> {
             .hint("the guest has no shell and no PATH search: write the program's whole path")),
         Some(_) => Ok(()),
     }
+}
+
+/// Ports that PID 1 could not open, or that nobody could reach, and a user who is the agent's.
+fn check_evidence(document: Document<'_>, evidence: &Evidence, init: &At<Init>) -> Result<()> {
+    let Init { network, user, .. } = init.value;
+    // Who could end the agent, and take its place in asking for reports.
+    if user.uid == USER || user.gid == USER {
+        let message = format!("`init.user`: `{user}`: {USER} is the evidence agent's user");
+        return Err(document.error_at(init.position, message).hint("choose another"));
+    }
+    if let Some(At { value: port, position }) = evidence.http {
+        Port::new(port).map_err(|error| {
+            document.error_at(position, format!("`evidence.http`: `{port}`: {error}"))
+        })?;
+        if network == Network::None {
+            let message = "`evidence.http`: nobody could ask there, in a guest without a network";
+            return Err(document.error_at(position, message).hint(
+                "say `network: dhcp` under `init`, or leave the port out: the program has a socket",
+            ));
+        }
+    }
+    if let Some(At { value: port, position }) = evidence.vsock {
+        VsockPort::new(port).map_err(|error| {
+            document.error_at(position, format!("`evidence.vsock`: `{port}`: {error}"))
+        })?;
+    }
+    Ok(())
+}
+
+/// A lock names the agent beside the inputs.
+fn check_agent(document: Document<'_>, inputs: &BTreeMap<Name, Source>) -> Result<()> {
+    if !inputs.contains_key(&Name::evidence()) {
+        return Ok(());
+    }
+    let message =
+        format!("{}: input `evidence`: the name is that of the evidence agent", document.name);
+    Err(Error::new(Kind::Malformed, message).hint("choose another name for the input"))
 }
 
 fn check_launch(document: Document<'_>, launch: &Launch) -> Result<()> {

@@ -1,6 +1,6 @@
 //! The manifest: an image by intent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -42,6 +42,9 @@ pub struct Manifest {
     pub scratch: BTreeMap<VolumeName, Scratch>,
     /// What PID 1 does.
     pub init: Init,
+    /// Who may ask for attestation reports, if anybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
     /// What the launch measurement is computed for.
     pub launch: Launch,
     /// How `counterfoil run` starts it. Not measured.
@@ -290,6 +293,18 @@ pub struct Init {
     pub output: Output,
 }
 
+/// The evidence agent, which asks for attestation reports: always for the program, on a socket of its own.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// The TCP port where anyone may ask it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<At<u16>>,
+    /// The vsock port where the host may ask it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vsock: Option<At<u32>>,
+}
+
 /// Where the workload's standard output and error go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -451,6 +466,16 @@ impl Manifest {
         parts.sort_unstable();
         parts.dedup();
         parts
+    }
+
+    /// The programs that counterfoil itself carries and the image has.
+    pub fn builtins(&self) -> BTreeSet<Name> {
+        let inputs = self.inputs.values().filter_map(|source| match source {
+            Source::Builtin(program) => Some(program.clone()),
+            _ => None,
+        });
+        let agent = self.evidence.as_ref().map(|_| Name::evidence());
+        inputs.chain([Name::init()]).chain(agent).collect()
     }
 
     /// The inputs that the image is put together from, without what those are compiled from.

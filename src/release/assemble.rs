@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use counterfoil_init::evidence::PROGRAM;
+
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::open::{Opened, Opener};
 use crate::kernel::bzimage::BzImage;
@@ -14,6 +16,7 @@ use crate::manifest::types::{FileRule, Manifest};
 use crate::manifest::volume::Volume;
 use crate::names::{GuestPath, Name, Owner, VolumeName};
 use crate::release::disks;
+use crate::release::evidence;
 use crate::release::plan;
 use crate::release::volumes::{self, Contents};
 use crate::tree::archive::decompress;
@@ -76,6 +79,7 @@ pub fn assemble(manifest: &Manifest, opener: &Opener<'_>, order: Order) -> Resul
     let kernel = Kernel::find(manifest, &inputs)?;
     let mut requests = manifest.kernel.modules.clone();
     requests.extend(disks::modules(manifest, &kernel.config)?);
+    requests.extend(evidence::modules(manifest, &kernel.config)?);
     let modules = modules::closure(&requests, &kernel).map_err(|error| {
         let kind = match &error {
             ModuleError::Malformed { .. } | ModuleError::Circle(_) => Kind::Malformed,
@@ -167,7 +171,7 @@ impl Inputs {
     }
 }
 
-/// PID 1, its plan, and the modules it loads.
+/// PID 1, its plan, the evidence agent, and the modules it loads.
 fn init_nodes(
     manifest: &Manifest,
     opener: &Opener<'_>,
@@ -177,6 +181,10 @@ fn init_nodes(
     let mut paths = Vec::new();
     let mut nodes =
         vec![(guest_path(INIT)?, made(Entry::File(opener.builtin(&Name::init())?), 0o755))];
+    if manifest.evidence.is_some() {
+        let agent = opener.builtin(&Name::evidence())?;
+        nodes.push((guest_path(PROGRAM)?, made(Entry::File(agent), 0o755)));
+    }
     for module in modules {
         let path = guest_path(&format!("{MODULES}/{}.ko", module.name))?;
         let entry = Entry::File(Content::from_bytes(module.bytes.clone()));

@@ -2,28 +2,29 @@
 //! are theirs alone.
 
 use crate::error::{Error, Kind, Result};
-use crate::kernel::config::{Config, Setting};
+use crate::kernel::config::Config;
 use crate::manifest::Manifest;
 use crate::names::{GuestPath, ModuleRequest, VolumeName};
+use crate::release::needs::{self, Need};
 use crate::tree::Tree;
 
-/// An option of the kernel, and the module that it is where it is one.
-type Need = (&'static str, &'static str);
-
 /// For any disk.
-const DISKS: [Need; 2] = [("BLK_DEV_DM", "dm_mod"), ("VIRTIO_BLK", "virtio_blk")];
+const DISKS: [Need; 2] = [("BLK_DEV_DM", &["dm_mod"]), ("VIRTIO_BLK", &["virtio_blk"])];
 
 /// For volumes.
 const VOLUMES: [Need; 3] = [
-    ("DM_VERITY", "dm_verity"),
+    ("DM_VERITY", &["dm_verity"]),
     // dm-verity asks for it by name when a volume is opened.
-    ("CRYPTO_SHA256", "sha256_generic"),
-    ("EROFS_FS", "erofs"),
+    ("CRYPTO_SHA256", &["sha256_generic"]),
+    ("EROFS_FS", &["erofs"]),
 ];
 
 /// For scratch disks. AES-XTS by the processor's own instructions, which every processor with SEV-SNP has.
-const SCRATCH: [Need; 3] =
-    [("DM_CRYPT", "dm_crypt"), ("CRYPTO_AES_NI_INTEL", "aesni_intel"), ("EXT4_FS", "ext4")];
+const SCRATCH: [Need; 3] = [
+    ("DM_CRYPT", &["dm_crypt"]),
+    ("CRYPTO_AES_NI_INTEL", &["aesni_intel"]),
+    ("EXT4_FS", &["ext4"]),
+];
 
 /// The modules that PID 1 loads to open the manifest's disks.
 ///
@@ -46,21 +47,10 @@ fn needed(
     scratch: bool,
     config: &Config,
 ) -> Result<Vec<ModuleRequest>, &'static str> {
-    let mut needs: Vec<Need> = Vec::new();
-    needs.extend(DISKS.iter().filter(|_| volumes || scratch));
-    needs.extend(VOLUMES.iter().filter(|_| volumes));
-    needs.extend(SCRATCH.iter().filter(|_| scratch));
-    let mut requests = Vec::new();
-    for (option, module) in needs {
-        match config.setting(option) {
-            Setting::BuiltIn => {}
-            Setting::Module => {
-                requests.push(ModuleRequest { names: vec![module.to_owned()], optional: false });
-            }
-            Setting::Off => return Err(option),
-        }
-    }
-    Ok(requests)
+    let disks = DISKS.iter().filter(|_| volumes || scratch);
+    let volumes = VOLUMES.iter().filter(|_| volumes);
+    let scratch = SCRATCH.iter().filter(|_| scratch);
+    needs::needed(disks.chain(volumes).chain(scratch), config)
 }
 
 /// Where disks are mounted, by their names.

@@ -52,7 +52,7 @@ pub struct Item {
     /// User and group.
     pub owner: Owner,
     /// The input it came from, with the package if there are several; `manifest` when its text is
-    /// there; `counterfoil` for PID 1, its plan and implied directories.
+    /// there; `counterfoil` for PID 1, its plan, the evidence agent and implied directories.
     pub from: String,
     /// A file's size in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,10 +1,10 @@
 //! The guest's plan: what PID 1 does, written from the manifest with the code that PID 1 reads it by.
 
+use counterfoil_init::evidence::PROGRAM;
 use counterfoil_init::plan::{
-    self, AbsolutePath, Directive, Hostname, Id, Output as PlanOutput, Seconds, SysctlKey, Text,
-    ValueError, Variable,
+    self, AbsolutePath, Directive, Hostname, Id, Output as PlanOutput, Port, Seconds, SysctlKey,
+    Text, ValueError, Variable, VsockPort,
 };
-
 use counterfoil_init::volume::VolumeName;
 
 use crate::error::{Context as _, Error, Kind, Result};
@@ -59,6 +59,16 @@ pub fn write<'a>(manifest: &'a Manifest, modules: &'a [GuestPath], latch: bool) 
         directives.push(Directive::NetworkDhcp);
     }
     directives.push(Directive::RootReadOnly);
+    if let Some(evidence) = &manifest.evidence {
+        let wrong = |error| Error::new(Kind::Malformed, format!("`evidence`: {error}"));
+        directives.push(Directive::Evidence(AbsolutePath::new(PROGRAM).map_err(wrong)?));
+        if let Some(port) = &evidence.http {
+            directives.push(Directive::EvidenceHttp(Port::new(port.value).map_err(wrong)?));
+        }
+        if let Some(port) = &evidence.vsock {
+            directives.push(Directive::EvidenceVsock(VsockPort::new(port.value).map_err(wrong)?));
+        }
+    }
     directives.push(Directive::User { uid: id(init.user.uid)?, gid: id(init.user.gid)? });
     directives.push(Directive::Workdir(path("workdir", init.workdir.as_str())?));
     directives.push(Directive::Output(match init.output {
@@ -90,4 +100,54 @@ pub fn write<'a>(manifest: &'a Manifest, modules: &'a [GuestPath], latch: bool) 
     plan::write(&directives, &mut text)
         .context(Kind::Malformed, || "the guest's plan cannot be written".to_owned())?;
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::load::Loaded;
+
+    const MANIFEST: &str = "
+version: 1
+name: image
+inputs:
+  hello: {builtin: hello}
+  kernel: {file: vmlinuz}
+firmware: {from: kernel}
+kernel: {from: kernel}
+cmdline: panic=-1
+files:
+  - {path: /hello, from: hello, mode: \"0755\"}
+init: {exec: [/hello], network: dhcp}
+launch: {profile: qemu, vcpus: [1], cpus: [EPYC-v4]}
+";
+
+    fn plan(more: &str) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("image.yaml");
+        std::fs::write(&path, [MANIFEST, more].concat()).unwrap();
+        let manifest = Loaded::read(&path).unwrap().manifest;
+        // As a release has it, too.
+        assert_eq!(Loaded::released(&manifest.canonical(), "it").unwrap(), manifest);
+        write(&manifest, &[], true).unwrap()
+    }
+
+    #[test]
+    fn a_plan_has_evidence_where_the_manifest_asks_for_it() {
+        let without = "counterfoil-plan 1\nhostname guest\nlatch-modules\nnetwork dhcp\nroot read-only\n\
+                       user 65534 65534\nworkdir /\noutput discard\nexec /hello\narg /hello\n\
+                       on-exit poweroff\ngrace 10\n";
+        assert_eq!(plan(""), without);
+        for (asked, lines) in [
+            ("{}", "evidence /etc/counterfoil/evidence\n"),
+            ("{http: 8001}", "evidence /etc/counterfoil/evidence\nevidence-http 8001\n"),
+            (
+                "{vsock: 70000, http: 1}",
+                "evidence /etc/counterfoil/evidence\nevidence-http 1\nevidence-vsock 70000\n",
+            ),
+        ] {
+            let with = without.replace("user 65534", &format!("{lines}user 65534"));
+            assert_eq!(plan(&format!("evidence: {asked}\n")), with);
+        }
+    }
 }

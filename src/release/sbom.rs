@@ -395,9 +395,7 @@ impl<'a> Bill<'a> {
                 ),
                 Some((name, _)) => references.extend(self.references(name)),
                 None if origin == "counterfoil" => {
-                    references.extend(
-                        lock.builtin.keys().filter(|it| it.as_str() == "init").map(builtin),
-                    );
+                    references.extend(lock.builtin.keys().filter(|it| is_own(it)).map(builtin));
                 }
                 // Text of the manifest.
                 None => {}
@@ -453,6 +451,11 @@ fn file(within: &str, path: &str, sha256: Sha256) -> Component {
 
 fn reference(input: &Name) -> String {
     format!("input/{input}")
+}
+
+/// Whether PID 1 or what it brings along: what an inventory says is counterfoil's.
+fn is_own(program: &Name) -> bool {
+    [Name::init(), Name::evidence()].contains(program)
 }
 
 fn builtin(program: &Name) -> String {

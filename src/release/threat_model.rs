@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
+use counterfoil_init::evidence::SOCKET;
+
 use crate::kernel::exposure::{Exposure, To};
 use crate::launch::direct_boot::NamedBlobs;
 use crate::launch::record::{Disclosure, Volume};
 use crate::launch::{Record, findings};
-use crate::manifest::types::{Network, OnExit, Output};
+use crate::manifest::types::{Evidence, Network, OnExit, Output};
 use crate::manifest::{Lock, Manifest};
 use crate::names::Owner;
 use crate::release::measure::{self, RUNS_NAMED_BLOBS};
@@ -99,9 +101,13 @@ fn body(
     trust::write(out, manifest, lock)?;
     writeln!(out, "## What runs in the guest\n")?;
     let program = manifest.init.exec.iter().map(|arg| arg.value.as_str()).collect::<Vec<_>>();
+    let beside = match manifest.evidence {
+        Some(_) => "the evidence agent beside it, ",
+        None => "",
+    };
     writeln!(
         out,
-        "PID 1 starts one program, as user and group `{}`, and nothing else; there is no shell, no \
+        "PID 1 starts one program, as user and group `{}`, {beside}and nothing else; there is no shell, no \
          login and no way to load a kernel module once it runs:\n\n    {}\n",
         manifest.init.user,
         program.join(" ")
@@ -128,6 +134,7 @@ fn body(
             OnExit::Restart => "it is started again",
         }
     )?;
+    evidence(out, manifest)?;
     offered(out, exposures, manifest.init.user)?;
     disks(out, manifest)?;
     writeln!(
@@ -144,6 +151,30 @@ fn body(
             Output::Discard => "What the kernel and PID 1 print: the host reads the console.",
         },
         findings::PAGE_VALIDATION.means
+    )
+}
+
+/// Who may have the guest attested, and to what.
+fn evidence(out: &mut String, manifest: &Manifest) -> std::fmt::Result {
+    let Some(Evidence { http, vsock }) = &manifest.evidence else { return Ok(()) };
+    write!(
+        out,
+        "The evidence agent asks the security processor for attestation reports, as a user of its own who \
+         may do nothing else. The program asks it at `{SOCKET}`, over any REPORT_DATA, and binds a \
+         key there. "
+    )?;
+    let http = http.iter().map(|port| format!("TCP port {}", port.value));
+    let vsock = vsock.iter().map(|port| format!("vsock port {}", port.value));
+    let ports: Vec<_> = http.chain(vsock).collect();
+    if ports.is_empty() {
+        return writeln!(out, "Nobody else can ask it.\n");
+    }
+    writeln!(
+        out,
+        "Whoever reaches {} brings a nonce and gets a report over SHA-512 of a label, the nonce and what \
+         the program has bound, and so cannot have the guest vouch for a key of another. He can keep the \
+         program from its own reports by asking without end.\n",
+        ports.join(" or ")
     )
 }
 

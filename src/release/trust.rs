@@ -53,7 +53,11 @@ pub(super) fn write(out: &mut String, manifest: &Manifest, lock: &Lock) -> Resul
     let ours =
         programs.all(|(name, object)| guest::program_with(name.as_str(), object.sha256).is_some());
     let word = if ours { COUNTERFOIL } else { ANOTHERS };
-    writeln!(out, "| PID 1 | compiled with counterfoil | {word} |\n")?;
+    let what = match manifest.evidence {
+        Some(_) => "PID 1, the evidence agent",
+        None => "PID 1",
+    };
+    writeln!(out, "| {what} | compiled with counterfoil | {word} |\n")?;
     went_away(out, &parts, lock)?;
     for part in &parts {
         writeln!(out, "### {}: {}\n", part.title, part.comes_as())?;

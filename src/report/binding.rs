@@ -8,18 +8,9 @@
 //! | `labelled` | SHA-512 of a label, a nonce, and what the guest has bound: what counterfoil's agent answers, see [`report_data`] |
 
 use der::{Decode as _, Encode as _};
-use sha2::{Digest as _, Sha512};
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
-/// REPORT_DATA by the scheme `labelled`: SHA-512 of 32 bytes of label, the nonce, and what the guest has
-/// bound (zeros if nothing). The label keeps whoever asks for evidence from having anything else signed.
-pub fn report_data(nonce: &[u8; 32], binding: &[u8; 32]) -> [u8; 64] {
-    let mut label = [0; 32];
-    label[..LABEL.len()].copy_from_slice(LABEL);
-    Sha512::new().chain_update(label).chain_update(nonce).chain_update(binding).finalize().into()
-}
-
-const LABEL: &[u8] = b"counterfoil report data v1";
+pub use counterfoil_init::evidence::report_data;
 
 /// The SubjectPublicKeyInfo in DER of a public key or a certificate, each in PEM or DER.
 pub fn spki(bytes: &[u8]) -> Option<Vec<u8>> {

@@ -9,8 +9,10 @@
     clippy::unwrap_used
 )]
 
+pub mod agent;
 pub mod amd;
 pub mod compiled;
+pub mod configfs;
 pub mod deb;
 pub mod elsewhere;
 pub mod guest;

@@ -14,6 +14,8 @@ use core::ffi::{CStr, c_char};
 #[cfg(counterfoil_guest)]
 use core::fmt::Write as _;
 
+use rustix::fd::{BorrowedFd, RawFd};
+
 #[cfg(counterfoil_guest)]
 global_asm!(
     ".globl _start",
@@ -116,6 +118,19 @@ impl Args {
         // and stay where they are.
         self.pointers.get(index).map(|pointer| unsafe { CStr::from_ptr(*pointer) })
     }
+}
+
+/// A descriptor that whoever started the program left open for it.
+#[allow(dead_code, reason = "of the evidence agent alone")]
+pub(crate) fn inherited(number: RawFd) -> Option<BorrowedFd<'static>> {
+    // What stands below is the program's own input and outputs.
+    if number < 3 {
+        return None;
+    }
+    // SAFETY: no program of the guest closes a descriptor that it did not open itself, so this one stays as
+    // it is. Whether it was left open at all is asked first; to ask is harmless if not.
+    let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+    rustix::io::fcntl_getfd(descriptor).ok().map(|_| descriptor)
 }
 
 /// Ends the program.

@@ -15,6 +15,9 @@
 //! | `scratch NAME PATH` | any number, each name once | an empty file system, with a key that is made now, on the disk of this name |
 //! | `network dhcp` | at most once | without it, the loopback interface only |
 //! | `root read-only` | at most once | the root file system is remounted |
+//! | `evidence PATH` | at most once | the program that asks for attestation reports, started before the workload and again whenever it ends |
+//! | `evidence-http PORT` | at most once, after `evidence` | the TCP port where anyone may ask it |
+//! | `evidence-vsock PORT` | at most once, after `evidence` | the vsock port where anyone may ask it |
 //! | `user UID GID` | once | whom the workload runs as |
 //! | `workdir PATH` | at most once | `/` if absent |
 //! | `output console\|discard` | once | the workload's stdout and stderr; the host reads the console |
@@ -33,7 +36,9 @@ mod value;
 use core::fmt;
 
 pub use error::{Fault, PlanError};
-pub use value::{AbsolutePath, Hostname, Id, Seconds, SysctlKey, Text, ValueError, Variable};
+pub use value::{
+    AbsolutePath, Hostname, Id, Port, Seconds, SysctlKey, Text, ValueError, Variable, VsockPort,
+};
 
 use crate::volume::VolumeName;
 
@@ -52,6 +57,9 @@ pub const MAX_STRINGS: usize = 256;
 /// How long a workload may take to end after SIGTERM, if the plan does not say.
 pub const DEFAULT_GRACE: Seconds = Seconds::from_u16(10);
 
+/// The place of `evidence` in a plan, which its ports stand behind.
+const EVIDENCE: u8 = 9;
+
 /// One line of a plan.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(missing_docs, reason = "the table at the top of the module says what each one means")]
@@ -64,6 +72,9 @@ pub enum Directive<'a> {
     Scratch { name: VolumeName<'a>, path: AbsolutePath<'a> },
     NetworkDhcp,
     RootReadOnly,
+    Evidence(AbsolutePath<'a>),
+    EvidenceHttp(Port),
+    EvidenceVsock(VsockPort),
     User { uid: Id, gid: Id },
     Workdir(AbsolutePath<'a>),
     Output(Output),
@@ -135,6 +146,9 @@ impl<'a> Directive<'a> {
                 "read-only" => Self::RootReadOnly,
                 _ => return Err(Fault::UnknownChoice),
             },
+            "evidence" => Self::Evidence(AbsolutePath::new(value()?)?),
+            "evidence-http" => Self::EvidenceHttp(Port::parse(value()?)?),
+            "evidence-vsock" => Self::EvidenceVsock(VsockPort::parse(value()?)?),
             "user" => {
                 let (uid, gid) = value()?.split_once(' ').ok_or(Fault::MissingValue)?;
                 Self::User { uid: Id::parse(uid)?, gid: Id::parse(gid)? }
@@ -171,14 +185,17 @@ impl<'a> Directive<'a> {
             Self::Scratch { .. } => (6, true),
             Self::NetworkDhcp => (7, false),
             Self::RootReadOnly => (8, false),
-            Self::User { .. } => (9, false),
-            Self::Workdir(_) => (10, false),
-            Self::Output(_) => (11, false),
-            Self::Exec(_) => (12, false),
-            Self::Arg(_) => (13, true),
-            Self::Env(_) => (14, true),
-            Self::OnExit(_) => (15, false),
-            Self::Grace(_) => (16, false),
+            Self::Evidence(_) => (EVIDENCE, false),
+            Self::EvidenceHttp(_) => (10, false),
+            Self::EvidenceVsock(_) => (11, false),
+            Self::User { .. } => (12, false),
+            Self::Workdir(_) => (13, false),
+            Self::Output(_) => (14, false),
+            Self::Exec(_) => (15, false),
+            Self::Arg(_) => (16, true),
+            Self::Env(_) => (17, true),
+            Self::OnExit(_) => (18, false),
+            Self::Grace(_) => (19, false),
         }
     }
 }
@@ -194,6 +211,9 @@ impl fmt::Display for Directive<'_> {
             Self::Scratch { name, path } => write!(f, "scratch {name} {path}"),
             Self::NetworkDhcp => f.write_str("network dhcp"),
             Self::RootReadOnly => f.write_str("root read-only"),
+            Self::Evidence(path) => write!(f, "evidence {path}"),
+            Self::EvidenceHttp(port) => write!(f, "evidence-http {port}"),
+            Self::EvidenceVsock(port) => write!(f, "evidence-vsock {port}"),
             Self::User { uid, gid } => write!(f, "user {uid} {gid}"),
             Self::Workdir(path) => write!(f, "workdir {path}"),
             Self::Output(Output::Console) => f.write_str("output console"),
@@ -337,6 +357,7 @@ pub struct Plan<'a> {
     pub latch_modules: bool,
     pub network_dhcp: bool,
     pub root_read_only: bool,
+    pub evidence: Option<Evidence<'a>>,
     pub uid: Id,
     pub gid: Id,
     pub workdir: AbsolutePath<'a>,
@@ -344,6 +365,15 @@ pub struct Plan<'a> {
     pub exec: AbsolutePath<'a>,
     pub on_exit: OnExit,
     pub grace: Seconds,
+}
+
+/// The evidence agent, and where it is asked beside its socket.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(missing_docs, reason = "the table at the top of the module says what each one means")]
+pub struct Evidence<'a> {
+    pub program: AbsolutePath<'a>,
+    pub http: Option<Port>,
+    pub vsock: Option<VsockPort>,
 }
 
 impl<'a> Plan<'a> {
@@ -358,6 +388,7 @@ impl<'a> Plan<'a> {
             latch_modules: false,
             network_dhcp: false,
             root_read_only: false,
+            evidence: None,
             uid: Id::NOBODY,
             gid: Id::NOBODY,
             workdir: AbsolutePath::ROOT,
@@ -372,6 +403,16 @@ impl<'a> Plan<'a> {
                 Directive::LatchModules => plan.latch_modules = true,
                 Directive::NetworkDhcp => plan.network_dhcp = true,
                 Directive::RootReadOnly => plan.root_read_only = true,
+                Directive::Evidence(program) => {
+                    plan.evidence = Some(Evidence { program, http: None, vsock: None });
+                }
+                // Both stand after the one above, or the plan is refused.
+                Directive::EvidenceHttp(port) => {
+                    plan.evidence = plan.evidence.map(|it| Evidence { http: Some(port), ..it });
+                }
+                Directive::EvidenceVsock(port) => {
+                    plan.evidence = plan.evidence.map(|it| Evidence { vsock: Some(port), ..it });
+                }
                 Directive::User { uid, gid } => (plan.uid, plan.gid) = (uid, gid),
                 Directive::Workdir(path) => plan.workdir = path,
                 Directive::Output(output) => plan.output = output,
@@ -463,6 +504,11 @@ impl Rules {
             return Err(Fault::Duplicate);
         }
         match directive {
+            Directive::EvidenceHttp(_) | Directive::EvidenceVsock(_)
+                if self.seen & 1 << EVIDENCE == 0 =>
+            {
+                return Err(Fault::Missing("evidence"));
+            }
             Directive::Arg(_) => self.args += 1,
             Directive::Env(_) => self.envs += 1,
             _ => {}
@@ -477,7 +523,7 @@ impl Rules {
 
     fn finish(&self) -> Result<(), Fault> {
         const REQUIRED: [(u8, &str); 5] =
-            [(9, "user"), (11, "output"), (12, "exec"), (13, "arg"), (15, "on-exit")];
+            [(12, "user"), (14, "output"), (15, "exec"), (16, "arg"), (18, "on-exit")];
         match REQUIRED.iter().find(|(place, _)| self.seen & (1 << place) == 0) {
             Some((_, keyword)) => Err(Fault::Missing(keyword)),
             None => Ok(()),

@@ -11,7 +11,7 @@ const SMALL: &str = "counterfoil-plan 1\nuser 1000 1000\noutput console\nexec /b
 const FULL: &str = "counterfoil-plan 1\nhostname guest\nmodule /lib/failover.ko\n\
                     module /lib/net_failover.ko\nsysctl net.ipv6.conf.all.disable_ipv6 1\n\
                     sysctl net.ipv4.ping_group_range 0\t1\nlatch-modules\n\
-                    volume model /models\nvolume b /srv/b\nscratch work /srv/work\nnetwork dhcp\nroot read-only\nuser 65534 65534\nworkdir /srv/model\noutput discard\n\
+                    volume model /models\nvolume b /srv/b\nscratch work /srv/work\nnetwork dhcp\nroot read-only\nevidence /lib/agent\nevidence-http 8001\nevidence-vsock 70000\nuser 65534 65534\nworkdir /srv/model\noutput discard\n\
                     exec /bin/server\narg server\narg --name= a b \narg \narg x\r\n\
                     env A=\nenv B=c=d\non-exit restart\ngrace 30\n";
 
@@ -37,6 +37,10 @@ fn a_full_plan_reads_as_written() {
     let scratch: Vec<_> =
         plan.scratch().map(|(name, path)| (name.as_str(), path.as_str())).collect();
     assert_eq!(scratch, [("work", "/srv/work")]);
+    let evidence = plan.evidence.unwrap();
+    assert_eq!(evidence.program.as_str(), "/lib/agent");
+    assert_eq!(evidence.http.unwrap().as_u16(), 8001);
+    assert_eq!(evidence.vsock.unwrap().as_u32(), 70000);
     let args: Vec<_> = plan.args().map(|text| text.as_str()).collect();
     assert_eq!(args, ["server", "--name= a b ", "", "x\r"]);
     let env: Vec<_> = plan.env().map(|variable| variable.as_str()).collect();
@@ -47,7 +51,7 @@ fn a_full_plan_reads_as_written() {
 fn a_small_plan_has_the_documented_defaults() {
     let plan = Plan::parse(SMALL).unwrap();
     assert!(!plan.latch_modules && !plan.network_dhcp && !plan.root_read_only);
-    assert_eq!(plan.hostname, None);
+    assert_eq!((plan.hostname, plan.evidence), (None, None));
     assert_eq!(plan.workdir.as_str(), "/");
     assert_eq!(plan.grace, DEFAULT_GRACE);
 }
@@ -87,6 +91,25 @@ fn each_fault_is_found_and_names_its_line() {
         ("user", "scratch a\nuser", 2, Fault::MissingValue),
         ("user", "volume a /a\nlatch-modules\nuser", 3, Fault::Order),
         ("user", "root read-only\nnetwork dhcp\nuser", 3, Fault::Order),
+        ("user", "evidence\nuser", 2, Fault::MissingValue),
+        ("user", "evidence agent\nuser", 2, Fault::Value(ValueError::Path)),
+        ("user", "evidence /a\nevidence /b\nuser", 3, Fault::Duplicate),
+        ("user", "evidence /a\nroot read-only\nuser", 3, Fault::Order),
+        ("user", "evidence-http 1\nuser", 2, Fault::Missing("evidence")),
+        ("user", "evidence-vsock 1\nuser", 2, Fault::Missing("evidence")),
+        ("user", "evidence-http 1\nevidence /a\nuser", 2, Fault::Missing("evidence")),
+        ("user", "evidence /a\nevidence-http 0\nuser", 3, Fault::Value(ValueError::Port)),
+        ("user", "evidence /a\nevidence-http 65536\nuser", 3, Fault::Value(ValueError::Port)),
+        ("user", "evidence /a\nevidence-http 080\nuser", 3, Fault::Value(ValueError::Port)),
+        ("user", "evidence /a\nevidence-http 1\nevidence-http 2\nuser", 4, Fault::Duplicate),
+        ("user", "evidence /a\nevidence-vsock 2\nevidence-http 1\nuser", 4, Fault::Order),
+        ("user", "evidence /a\nevidence-vsock 0\nuser", 3, Fault::Value(ValueError::VsockPort)),
+        (
+            "user",
+            "evidence /a\nevidence-vsock 4294967295\nuser",
+            3,
+            Fault::Value(ValueError::VsockPort),
+        ),
         ("output console", "output console\noutput discard", 4, Fault::Duplicate),
         ("output console\n", "", 6, Fault::Missing("output")),
         ("arg hello\n", "", 6, Fault::Missing("arg")),
@@ -162,6 +185,9 @@ fn line() -> impl Strategy<Value = String> {
             .prop_map(|(name, path)| std::format!("scratch {name} {path}")),
         Just("network dhcp".to_string()),
         Just("root read-only".to_string()),
+        path.prop_map(|path| ["evidence ", &path].concat()),
+        (1..=u16::MAX).prop_map(|port| std::format!("evidence-http {port}")),
+        (1..u32::MAX).prop_map(|port| std::format!("evidence-vsock {port}")),
         (0..u32::MAX, 0..u32::MAX).prop_map(|(uid, gid)| std::format!("user {uid} {gid}")),
         path.prop_map(|path| ["workdir ", &path].concat()),
         "output (console|discard)",

@@ -33,6 +33,15 @@ pub struct Id(u32);
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Seconds(u16);
 
+/// A TCP port: any but 0, which to the kernel means "any".
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Port(u16);
+
+/// A vsock port: any but 0, which is nobody's, and 2³² − 1, which to the kernel means "any" (Linux,
+/// include/uapi/linux/vm_sockets.h, VMADDR_PORT_ANY).
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct VsockPort(u32);
+
 /// Why text is not the value that it should be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(missing_docs, reason = "`Display` says it")]
@@ -40,11 +49,13 @@ pub enum ValueError {
     Hostname,
     Id,
     Path,
+    Port,
     Seconds,
     SysctlKey,
     Text,
     Variable,
     VolumeName,
+    VsockPort,
 }
 
 impl<'a> Text<'a> {
@@ -179,6 +190,41 @@ impl Seconds {
     }
 }
 
+impl Port {
+    /// # Errors
+    /// If the number is 0.
+    pub const fn new(port: u16) -> Result<Self, ValueError> {
+        if port == 0 { Err(ValueError::Port) } else { Ok(Self(port)) }
+    }
+
+    pub(super) fn parse(text: &str) -> Result<Self, ValueError> {
+        let port = decimal(text).and_then(|number| u16::try_from(number).ok());
+        port.ok_or(ValueError::Port).and_then(Self::new)
+    }
+
+    /// The number.
+    pub fn as_u16(self) -> u16 {
+        self.0
+    }
+}
+
+impl VsockPort {
+    /// # Errors
+    /// If the number is 0 or 2³² − 1.
+    pub const fn new(port: u32) -> Result<Self, ValueError> {
+        if port == 0 || port == u32::MAX { Err(ValueError::VsockPort) } else { Ok(Self(port)) }
+    }
+
+    pub(super) fn parse(text: &str) -> Result<Self, ValueError> {
+        decimal(text).ok_or(ValueError::VsockPort).and_then(Self::new)
+    }
+
+    /// The number.
+    pub fn as_u32(self) -> u32 {
+        self.0
+    }
+}
+
 /// A decimal number in its one spelling: no sign, no leading zero.
 fn decimal(text: &str) -> Option<u32> {
     let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
@@ -195,7 +241,17 @@ macro_rules! display {
     )*};
 }
 
-display!(Text<'_>, AbsolutePath<'_>, Hostname<'_>, SysctlKey<'_>, Variable<'_>, Id, Seconds);
+display!(
+    Text<'_>,
+    AbsolutePath<'_>,
+    Hostname<'_>,
+    SysctlKey<'_>,
+    Variable<'_>,
+    Id,
+    Port,
+    Seconds,
+    VsockPort
+);
 
 impl fmt::Display for ValueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -203,11 +259,13 @@ impl fmt::Display for ValueError {
             Self::Hostname => "not a host name",
             Self::Id => "not a user or group number",
             Self::Path => "not an absolute path in plain spelling of at most 255 bytes",
+            Self::Port => "not a port from 1 to 65535",
             Self::Seconds => "not a number of seconds up to 65535",
             Self::SysctlKey => "not a sysctl key",
             Self::Text => "text with a newline or a NUL",
             Self::Variable => "not of the form `KEY=VALUE`",
             Self::VolumeName => "not a volume's name",
+            Self::VsockPort => "not a port from 1 to 4294967294",
         })
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufReader;
 
+use counterfoil_init::evidence::PROGRAM;
 use counterfoil_init::plan::Plan;
 
 use crate::error::{Context as _, Error, Kind, Result};
@@ -35,6 +36,8 @@ pub struct Evidence {
     pub firmware: Vec<Finding>,
     /// What PID 1 is.
     pub pid1: Pid1,
+    /// Whether another program than this counterfoil's is the evidence agent.
+    pub agent_unknown: bool,
     /// The programs of the initrd that give whoever starts them other rights.
     pub set_id: Vec<String>,
     /// How much of each volume is told, by its record.
@@ -97,6 +100,7 @@ pub fn read_release(release: &Release) -> Result<Audited> {
         named_blobs: record.direct_boot.map(|found| found.named_blobs),
         firmware: findings,
         pid1: pid1(&manifest, &members)?,
+        agent_unknown: agent_unknown(&manifest, &members),
         set_id: members.iter().filter(|it| it.is_set_id()).map(|it| it.path.clone()).collect(),
         volumes: volumes.map(|volume| (volume.name.clone(), volume.disclosure)).collect(),
         unmeasured: release.record.unmeasured.iter().map(|item| item.what.clone()).collect(),
@@ -149,17 +153,23 @@ fn members(release: &Release) -> Result<Vec<Member>> {
     let failed = || format!("failed reading `{}`", path.display());
     let file = File::open(&path).context(Kind::Environment, failed)?;
     let plan = plan::PATH.trim_start_matches('/');
-    read(BufReader::new(file), &[INIT, plan])
+    let agent = PROGRAM.trim_start_matches('/');
+    read(BufReader::new(file), &[INIT, plan, agent])
         .context(Kind::Rejected, || format!("`{}` cannot be audited", path.display()))
+}
+
+fn contents<'m>(members: &'m [Member], path: &str) -> Option<&'m [u8]> {
+    let path = path.trim_start_matches('/');
+    members.iter().find(|member| member.path == path)?.contents.as_deref()
+}
+
+fn agent_unknown(manifest: &Manifest, members: &[Member]) -> bool {
+    manifest.evidence.is_some() && contents(members, PROGRAM) != Some(guest::EVIDENCE)
 }
 
 /// What PID 1 is, and that it does what the manifest says.
 fn pid1(manifest: &Manifest, members: &[Member]) -> Result<Pid1> {
-    let contents = |path: &str| {
-        let path = path.trim_start_matches('/');
-        members.iter().find(|member| member.path == path)?.contents.as_deref()
-    };
-    if contents(INIT) != Some(guest::INIT) {
+    if contents(members, INIT) != Some(guest::INIT) {
         return Ok(Pid1::Unknown);
     }
     let wrong = || {
@@ -169,7 +179,7 @@ fn pid1(manifest: &Manifest, members: &[Member]) -> Result<Pid1> {
         )
         .hint("build the release again, or fetch it again")
     };
-    let text = contents(plan::PATH).and_then(|bytes| std::str::from_utf8(bytes).ok());
+    let text = contents(members, plan::PATH).and_then(|bytes| std::str::from_utf8(bytes).ok());
     let text = text.ok_or_else(wrong)?;
     let read = Plan::parse(text).map_err(|_| wrong())?;
     let modules: Result<Vec<GuestPath>, _> =

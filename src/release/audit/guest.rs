@@ -18,6 +18,7 @@ pub(super) fn audit(subject: &Subject<'_>, found: &mut Found) {
     parameters(manifest, found);
     program(&manifest.init, found);
     network(subject, found);
+    evidence(subject, found);
     disks(manifest, subject, found);
     kernel(subject, found);
     files(subject, found);
@@ -90,6 +91,17 @@ fn network(subject: &Subject<'_>, found: &mut Found) {
     let absent = subject.config.is_some_and(|config| config.setting("IPV6") == Setting::Off);
     if !closed && !off && !absent {
         found.add("ipv6-autoconfiguration", "init.network: dhcp");
+    }
+}
+
+/// Who may ask for reports, and whether it is our program that they ask.
+fn evidence(subject: &Subject<'_>, found: &mut Found) {
+    let Some(asked) = &subject.manifest.evidence else { return };
+    let http = asked.http.iter().map(|port| format!("evidence.http: {}", port.value));
+    let vsock = asked.vsock.iter().map(|port| format!("evidence.vsock: {}", port.value));
+    found.add_all("evidence-port", http.chain(vsock));
+    if subject.evidence.is_some_and(|evidence| evidence.agent_unknown) {
+        found.add("evidence-unknown", "the evidence agent");
     }
 }
 

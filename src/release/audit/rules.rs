@@ -62,7 +62,7 @@ const fn rule(
 }
 
 /// The rules that are of the audit alone. The policy's: SNP ABI (56860), table "Guest Policy Structure".
-const OWN: [Rule; 42] = [
+const OWN: [Rule; 44] = [
     // The launch.
     rule(
         "fw-cfg-blobs",
@@ -176,6 +176,13 @@ const OWN: [Rule; 42] = [
         "audit with the counterfoil that made the release, or build it again",
     ),
     rule(
+        "evidence-unknown",
+        Severity::High,
+        "the evidence agent is another program than this counterfoil's: it may let others choose what \
+         the guest's reports are over",
+        "audit with the counterfoil that made the release, or build it again",
+    ),
+    rule(
         "builtin-unknown",
         Severity::High,
         "the lock takes a program of another make for one that counterfoil carries",
@@ -250,6 +257,13 @@ const OWN: [Rule; 42] = [
         Severity::Medium,
         "whoever reaches the machine reaches the program: nothing in the guest filters or encrypts",
         "a program that authenticates and encrypts by itself, or `init.network: none`",
+    ),
+    rule(
+        "evidence-port",
+        Severity::Low,
+        "whoever reaches these ports has the guest ask the security processor for reports, and so can \
+         keep the workload from its own: the host lets a guest have so many and no more",
+        "`evidence: {}`, where the program hands its evidence out itself",
     ),
     rule(
         "network-configuration",

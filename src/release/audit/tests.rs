@@ -75,6 +75,7 @@ fn evidence() -> Evidence {
         named_blobs: Some(NamedBlobs::NotRead),
         firmware: Vec::new(),
         pid1: Pid1::Known { latches: true, loads: true },
+        agent_unknown: false,
         set_id: Vec::new(),
         volumes: BTreeMap::new(),
         unmeasured: Vec::new(),
@@ -197,6 +198,13 @@ fn a_network_is_found_with_its_ports() {
     let dhcp = QUIET.replace("[/hello]", "[/hello]\n  network: dhcp") + "run: {ports: [8080]}\n";
     let got = found(&dhcp, Some(&evidence()), Some(&closed()));
     assert_eq!(got["network-listener"], ["init.network: dhcp", "port 8080"]);
+    let asked = dhcp.clone() + "evidence: {http: 8001, vsock: 8002}\n";
+    assert_eq!(
+        found(&asked, None, None)["evidence-port"],
+        ["evidence.http: 8001", "evidence.vsock: 8002"]
+    );
+    let socket_only = dhcp.clone() + "evidence: {}\n";
+    assert!(!found(&socket_only, None, None).contains_key("evidence-port"));
     assert!(
         got.contains_key("network-configuration") && !got.contains_key("ipv6-autoconfiguration")
     );
@@ -297,6 +305,12 @@ fn what_a_release_is_is_found() {
     let unmeasured = vec!["network".to_owned(), "moonlight".to_owned()];
     let evidence = Evidence { unmeasured, ..quiet.clone() };
     assert_eq!(more(&evidence, known), ["unmeasured-other: moonlight"]);
+    // Of an image that has an agent.
+    let asking = format!("{QUIET}evidence: {{}}\n");
+    let evidence = Evidence { agent_unknown: true, ..quiet.clone() };
+    let agent = found(&asking, Some(&evidence), known);
+    assert_eq!(agent["evidence-unknown"], ["the evidence agent"]);
+    assert!(!found(&asking, Some(&quiet), known).contains_key("evidence-unknown"));
     let evidence = Evidence { pid1: Pid1::Unknown, ..quiet.clone() };
     assert_eq!(more(&evidence, known), ["init-unknown: PID 1"]);
     // What latches is closed whatever the kernel; what does not, with a kernel without modules.

@@ -12,21 +12,25 @@
 
 mod console;
 mod disks;
+mod evidence;
 mod modules;
 mod mounts;
 mod network;
+mod process;
 mod scratch;
 mod shutdown;
 mod signals;
 mod supervise;
 mod sys;
 mod sysctl;
-mod text;
 mod volumes;
 mod workload;
 
 #[path = "../start.rs"]
 mod start;
+
+#[path = "../text.rs"]
+mod text;
 
 use counterfoil_init::plan::{self, Plan};
 use rustix::fs::{Mode, OFlags};
@@ -84,7 +88,8 @@ fn boot(buffer: &mut [u8]) -> Result<core::convert::Infallible, Failure<'_>> {
     if plan.root_read_only {
         mounts::make_root_read_only()?;
     }
-    supervise::run(&plan, &signals, network)
+    let agent = evidence::Agent::start(&plan)?;
+    supervise::run(&plan, &signals, network, agent)
 }
 
 fn read_plan(buffer: &mut [u8]) -> Result<Plan<'_>, Failure<'_>> {

@@ -33,16 +33,31 @@ const MOUNTS: [Mount; 6] = [
     Mount { kind: "tmpfs", path: "/tmp", flags: PLAIN, data: Some(c"mode=1777") },
 ];
 
+/// Where reports are asked for. The kernel makes the directory, if it has configfs.
+const CONFIGFS: Mount =
+    Mount { kind: "configfs", path: "/sys/kernel/config", flags: PLAIN, data: None };
+
 pub(crate) fn mount_all() -> Result<(), Failure<'static>> {
-    for Mount { kind, path, flags, data } in MOUNTS {
-        match rustix::fs::mkdir(path, Mode::from_raw_mode(0o755)) {
+    for mount in MOUNTS {
+        match rustix::fs::mkdir(mount.path, Mode::from_raw_mode(0o755)) {
             Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(Failure::System("cannot make", path, errno)),
+            Err(errno) => return Err(Failure::System("cannot make", mount.path, errno)),
         }
-        rustix::mount::mount(kind, path, kind, flags, data)
-            .map_err(|errno| Failure::System("cannot mount", path, errno))?;
+        mount.mount()?;
     }
     Ok(())
+}
+
+/// For a guest that is asked for evidence.
+pub(crate) fn mount_configfs() -> Result<(), Failure<'static>> {
+    CONFIGFS.mount()
+}
+
+impl Mount {
+    fn mount(&self) -> Result<(), Failure<'static>> {
+        rustix::mount::mount(self.kind, self.path, self.kind, self.flags, self.data)
+            .map_err(|errno| Failure::System("cannot mount", self.path, errno))
+    }
 }
 
 /// The mounts above are file systems of their own and stay as they are.

@@ -7,10 +7,11 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 
 use crate::console::{Failure, say};
+use crate::evidence::Agent;
 use crate::network::Network;
+use crate::process::Ending;
 use crate::shutdown::{Way, shutdown};
 use crate::signals::{Signals, Wish};
-use crate::workload::Ending;
 use crate::{start, sys, workload};
 
 const RESTART_AFTER: u64 = 1000;
@@ -20,6 +21,7 @@ pub(crate) fn run<'p>(
     plan: &Plan<'p>,
     signals: &Signals,
     mut network: Option<Network>,
+    mut agent: Option<Agent<'p>>,
 ) -> Result<Infallible, Failure<'p>> {
     let mut state = State::Running(workload::start(plan)?);
     loop {
@@ -33,7 +35,10 @@ pub(crate) fn run<'p>(
             }
             _ => {}
         }
-        wait(&state, signals, network.as_ref())?;
+        if let Some(agent) = &mut agent {
+            agent.tend();
+        }
+        wait(&state, signals, network.as_ref(), agent.as_ref())?;
         if let Some(network) = &mut network {
             network.tend()?;
         }
@@ -54,6 +59,9 @@ pub(crate) fn run<'p>(
             }
         }
         while let Some((pid, status)) = reap() {
+            if let Some(agent) = &mut agent {
+                agent.ended(pid, status);
+            }
             state = match state {
                 State::Running(workload) if pid == workload => ended(plan, status)?,
                 State::Stopping { pid: workload, .. } if pid == workload => {
@@ -87,7 +95,7 @@ fn ended<'p>(plan: &Plan<'p>, status: WaitStatus) -> Result<State, Failure<'p>> 
         OnExit::Poweroff => shutdown(Way::PowerOff)?,
         OnExit::Reboot => shutdown(Way::Reboot)?,
         OnExit::Panic => shutdown(Way::Panic)?,
-        // What it left behind would hold its ports.
+        // What it left behind would hold its ports. The evidence agent ends with it, and what it had bound.
         OnExit::Restart => sys::kill_all(Signal::KILL.as_raw()),
     }
     Ok(State::Paused { until: start::milliseconds() + RESTART_AFTER })
@@ -98,9 +106,11 @@ fn wait(
     state: &State,
     signals: &Signals,
     network: Option<&Network>,
+    agent: Option<&Agent<'_>>,
 ) -> Result<(), Failure<'static>> {
     let due = [
         network.and_then(Network::due),
+        agent.and_then(Agent::due),
         match state {
             State::Running(_) => None,
             State::Stopping { by, .. } => Some(*by),
@@ -122,7 +132,7 @@ fn wait(
     polled.map(|_| ()).map_err(|errno| Failure::System("cannot wait", "", errno))
 }
 
-/// The next process that has ended: the workload, or an orphan of it.
+/// The next process that has ended: the workload, an orphan of it, or the evidence agent.
 fn reap() -> Option<(Pid, WaitStatus)> {
     rustix::process::wait(WaitOptions::NOHANG).ok().flatten()
 }

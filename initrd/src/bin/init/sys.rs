@@ -12,6 +12,7 @@ use rustix::process::Pid;
 const IOCTL: usize = 16;
 const RT_SIGPROCMASK: usize = 14;
 const SETSOCKOPT: usize = 54;
+const BIND: usize = 49;
 const FORK: usize = 57;
 const EXECVE: usize = 59;
 const KILL: usize = 62;
@@ -220,6 +221,29 @@ pub(crate) fn bind_to_device(socket: impl AsFd, interface: &[u8; 16]) -> Result<
         .map(|_| ())
 }
 
+/// Binds a vsock socket to a port of every address that this machine has.
+pub(crate) fn bind_vsock(socket: impl AsFd, port: u32) -> Result<(), Errno> {
+    const VMADDR_CID_ANY: u32 = u32::MAX;
+    let address =
+        VsockAddress { family: 40, reserved: 0, port, cid: VMADDR_CID_ANY, flags: 0, zero: [0; 3] };
+    let fd = socket.as_fd().as_raw_fd() as usize;
+    let length = size_of::<VsockAddress>();
+    let address = (&raw const address).expose_provenance();
+    // SAFETY: the kernel reads a `struct sockaddr_vm` of the length that it is told.
+    unsafe { syscall(BIND, [fd, address, length, 0, 0]) }.map(|_| ())
+}
+
+/// `struct sockaddr_vm` (Linux, include/uapi/linux/vm_sockets.h).
+#[repr(C)]
+struct VsockAddress {
+    family: u16,
+    reserved: u16,
+    port: u32,
+    cid: u32,
+    flags: u8,
+    zero: [u8; 3],
+}
+
 /// An `ioctl` of `/dev/mapper/control`; the kernel answers in the request.
 pub(crate) fn device_mapper(
     control: impl AsFd,
@@ -391,6 +415,13 @@ mod tests {
         assert!(DmRequest::new(&"x".repeat(128)).is_err());
         let long = "x".repeat(DmRequest::MAX_PARAMETERS + 1);
         assert!(request.set_target(8, "verity", &long).is_err());
+    }
+
+    #[test]
+    fn a_vsock_address_has_the_layout_of_the_kernel() {
+        assert_eq!(size_of::<VsockAddress>(), 16);
+        assert_eq!(core::mem::offset_of!(VsockAddress, port), 4);
+        assert_eq!(core::mem::offset_of!(VsockAddress, cid), 8);
     }
 
     #[test]

@@ -15,6 +15,7 @@ impl<const N: usize> Text<N> {
     }
 
     /// Forgets what was written.
+    #[allow(dead_code, reason = "only PID 1 holds secrets")]
     pub(crate) fn wipe(&mut self) {
         self.bytes = [0; N];
         self.length = 0;
