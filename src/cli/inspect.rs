@@ -3,6 +3,7 @@
 mod artifact;
 mod firmware;
 mod kernel;
+mod report;
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -36,15 +37,16 @@ Examples:
   counterfoil inspect OVMF.amdsev.fd
   counterfoil inspect initrd.img --full
   counterfoil inspect launch.json
+  counterfoil inspect report.bin
 
 Exit codes: 0 it makes a confidential guest, or is understood, 10 it makes none, 20 that cannot be told.";
 
-/// Show what is in an artifact: a kernel, a firmware, an initrd, a record.
+/// Show what is in an artifact: a kernel, a firmware, an initrd, a record, an attestation report.
 ///
 /// A kernel: a bzImage (its configuration is looked for beside it), a Debian kernel package, or a
 /// configuration file; and a firmware, an OVMF image: whether it makes a confidential guest. Of initrds,
 /// EROFS images, unified kernel images, launch records and IGVM files, whoever made them: what is in them,
-/// in a page.
+/// in a page. Of an attestation report, in whatever it came in: every field, and what it means.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Inspect {
@@ -78,6 +80,9 @@ impl Inspect {
             return Err(Error::new(Kind::Malformed, message));
         }
         let bytes = fs::read(&self.file).context(Kind::Environment, failed)?;
+        if let Some(shown) = report::show(ui, &bytes, &format!("`{}`", self.file.display())) {
+            return shown;
+        }
         if head.get(0x202..0x206) == Some(b"HdrS") {
             return self.kernel(ui, &bytes);
         }
@@ -88,7 +93,7 @@ impl Inspect {
             Some(config) => verdict(ui, None, Some(config)),
             None => {
                 let message = format!(
-                    "`{}` is neither a kernel image, a kernel package, a kernel configuration nor firmware",
+                    "`{}` is neither a kernel image, a kernel package, a kernel configuration, firmware nor an attestation report",
                     self.file.display()
                 );
                 Err(Error::new(Kind::Malformed, message))

@@ -21,6 +21,8 @@ pub enum Fault {
     ShiftedRange,
     /// Another status, and no file.
     Status(u16),
+    /// Status 429, and when to come again, in seconds.
+    Throttle(u64),
     /// Sends to another path.
     Redirect(String),
     /// Another body than the file.
@@ -151,6 +153,13 @@ impl Shared {
             Some(Fault::Status(status)) => {
                 let head = format!(
                     "HTTP/1.1 {status} Fault\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                );
+                return stream.write_all(head.as_bytes());
+            }
+            Some(Fault::Throttle(seconds)) => {
+                let head = format!(
+                    "HTTP/1.1 429 Too Many Requests\r\nRetry-After: {seconds}\r\nContent-Length: 0\r\n\
+                     Connection: close\r\n\r\n"
                 );
                 return stream.write_all(head.as_bytes());
             }

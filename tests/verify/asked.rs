@@ -1,5 +1,8 @@
 //! A question that is answered with yes, to be changed in one place.
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
 use counterfoil::launch::Record;
 use counterfoil::report::fields::Signer;
 use counterfoil::report::{
@@ -33,6 +36,14 @@ pub(crate) enum Known {
     Release(Box<Record>),
     Invalid,
     Measurement(counterfoil::digest::Sha384),
+}
+
+/// A policy, read once: in a test's unoptimised build that takes longer than all signatures.
+pub(crate) fn read(text: &str) -> Policy {
+    static READ: Mutex<BTreeMap<String, Policy>> = Mutex::new(BTreeMap::new());
+    let mut read = READ.lock().unwrap();
+    let parse = || Policy::parse("policy.yaml", text).unwrap();
+    read.entry(text.to_owned()).or_insert_with(parse).clone()
 }
 
 /// The signed bytes.
@@ -126,7 +137,7 @@ impl Asked {
         if !bytes.crl.is_empty() {
             collateral.add_crl(&bytes.crl).map_err(|error| error.to_string())?;
         }
-        let policy = Policy::parse("policy.yaml", &self.policy).unwrap();
+        let policy = read(&self.policy);
         let expected = match &self.expected {
             Known::Release(record) => Expected::Release { record, igvm: None },
             Known::Invalid => Expected::Invalid("it contradicts itself"),
