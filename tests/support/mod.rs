@@ -21,3 +21,4 @@ pub mod real;
 pub mod repository;
 pub mod server;
 pub mod tools;
+pub mod webdriver;
