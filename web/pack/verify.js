@@ -15,6 +15,7 @@ const VERDICTS = {
   "accepted": ["Accepted", "Everything that was asked for holds."],
   "rejected": ["Rejected", "The evidence says something else than it must."],
   "cannot-decide": ["Cannot decide", "Something that is needed for an answer is missing."],
+  "malformed": ["Malformed", "What was given is not what it is called."],
 };
 const RESULTS = {
   "passed": "passed", "failed": "failed", "unknown": "unknown", "not-checked": "not checked",
@@ -29,6 +30,7 @@ const MARKS = {
 MARKS["accepted"] = MARKS["passed"];
 MARKS["rejected"] = MARKS["failed"];
 MARKS["cannot-decide"] = MARKS["unknown"];
+MARKS["malformed"] = MARKS["failed"];
 MARKS["broken"] = MARKS["unknown"];
 // Larger files are images and disks, which nobody needs to give to this page.
 const LARGEST = 16 * 1024 * 1024;
@@ -49,7 +51,7 @@ async function ask(question) {
   const files = given.filter((file) => file.bytes);
   const header = new TextEncoder().encode(JSON.stringify({
     now: new Date().toISOString().replace(/\.\d+Z$/, "Z"),
-    report_data: at("report-data").value.trim() || null,
+    challenge: at("challenge").value.trim() || null,
     files: files.map(({ name, bytes, role }) => ({ name, size: bytes.length, as: role })),
   }));
   const length = files.reduce((sum, file) => sum + file.bytes.length, 4 + header.length);
@@ -178,7 +180,10 @@ function bytes(size) {
 function show(verdict, fields) {
   const name = Object.hasOwn(VERDICTS, verdict.verdict) ? verdict.verdict : "cannot-decide";
   const [word, sentence] = VERDICTS[name];
-  const { checks, reasons, notes, matched, report, diagnosis } = verdict;
+  const { checks, notes, matched, report, diagnosis } = verdict;
+  // What speaks against it before what is merely missing.
+  const against = new Set(checks.filter((check) => check.result === "failed").map((check) => check.reason));
+  const reasons = [true, false].flatMap((first) => verdict.reasons.filter(({ code }) => against.has(code) === first));
   const count = (result) => checks.filter((check) => check.result === result).length;
   const told = name === "accepted" ? accepted(matched) : reasons[0] ? upper(reasons[0].says) + "." : sentence;
   const left = checks.length - count("passed");
@@ -246,7 +251,7 @@ function banner(name, word, told, below) {
 
 function reason({ code, says, advice }) {
   const parts = [el("p", { class: "advice" }, ...prose(advice || says), ".")];
-  if (advice) parts.push(el("p", { class: "why" }, ...prose(`Because ${says}.`)));
+  if (advice) parts.push(el("p", { class: "why" }, ...prose(says), "."));
   return el("li", {}, ...parts, el("code", { class: "code" }, code));
 }
 
@@ -347,7 +352,7 @@ at("files").addEventListener("change", async (event) => {
   event.target.value = "";
   await take(files);
 });
-at("report-data").addEventListener("change", settle);
+at("challenge").addEventListener("change", settle);
 document.addEventListener("dragover", (event) => {
   event.preventDefault();
   at("drop").classList.add("over");

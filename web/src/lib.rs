@@ -32,12 +32,12 @@ pub fn verify(message: &[u8]) -> Result<Value> {
     check::verdict(&Message::parse(message)?)
 }
 
-/// The fields of the report: a list of `{"field", "value", "means"}`.
+/// The fields of the report: a list of `{"field", "offset", "value", "means"}`.
 ///
 /// # Errors
 /// When `message` is malformed, or there is no report in it.
 pub fn describe(message: &[u8]) -> Result<Value> {
-    check::describe(&Message::parse(message)?)
+    check::fields(&Message::parse(message)?)
 }
 
 /// What the page gets: `{"ok": …}`, or `{"error": {"says", "causes", "advice"}}`.

@@ -3,7 +3,8 @@
 //! ```text
 //! u32, little-endian: length of the header
 //! header, JSON: {"now": "2026-11-22T12:00:00Z",          the browser's clock, in UTC
-//!                "report_data": "…128 hex digits"|null,  what REPORT_DATA must be, if anybody said so
+//!                "challenge": "…hex digits"|null,        a nonce of 32 bytes or all 64 of REPORT_DATA, if
+//!                                                        the machine was sent one
 //!                "files": [{"name": "launch.json", "size": 5120, "as": "launch-record"|null}, …]}
 //! the bytes of the files, in the order of the header, with nothing between or after them
 //! ```
@@ -20,8 +21,8 @@ use crate::role::Role;
 pub struct Message<'a> {
     /// The time to decide for, as text.
     pub now: String,
-    /// What REPORT_DATA must be, as text; a person typed it.
-    pub report_data: Option<String>,
+    /// What the machine was sent, as a person typed it.
+    pub challenge: Option<String>,
     /// The files, in the order in which they were given.
     pub files: Vec<File<'a>>,
 }
@@ -57,7 +58,7 @@ impl<'a> Message<'a> {
             files.push(File { role: role.unwrap_or_else(|| Role::of(&name, bytes)), name, bytes });
         }
         match rest.is_empty() {
-            true => Ok(Self { now: header.now, report_data: header.report_data, files }),
+            true => Ok(Self { now: header.now, challenge: header.challenge, files }),
             false => Err(Error::new(Kind::Malformed, "the message of the page is too long")),
         }
     }
@@ -89,7 +90,7 @@ impl<'a> Message<'a> {
 #[serde(deny_unknown_fields)]
 struct Header {
     now: String,
-    report_data: Option<String>,
+    challenge: Option<String>,
     files: Vec<Listed>,
 }
 
@@ -111,7 +112,7 @@ mod tests {
         [&length.to_le_bytes()[..], header.as_bytes(), bytes].concat()
     }
 
-    const HEADER: &str = r#"{"now": "2026-11-22T12:00:00Z", "report_data": null, "files": [
+    const HEADER: &str = r#"{"now": "2026-11-22T12:00:00Z", "challenge": null, "files": [
         {"name": "a", "size": 2, "as": null}, {"name": "b", "size": 3, "as": "policy"}]}"#;
 
     #[test]
