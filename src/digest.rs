@@ -128,7 +128,7 @@ hex_text!(Sha256);
 hex_text!(Sha384);
 
 /// Exactly `2 * N` lower-case hex digits. Upper case is refused: one value, one spelling.
-pub(crate) fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], ParseDigestError> {
+pub fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], ParseDigestError> {
     let wrong = || ParseDigestError { text: text.to_owned(), expected: 2 * N };
     let digit = |byte: u8| match byte {
         b'0'..=b'9' => Ok(byte - b'0'),

@@ -338,9 +338,12 @@ impl Algorithm {
     }
 }
 
+/// Who signs, by which algorithm, and what.
+type Wanted = (Key, u8, Vec<u8>);
+
 fn sign(tbs: &[u8], key: Key, algorithm: Algorithm) -> Vec<u8> {
     /// A signature takes a while, and most tests ask for the same ones.
-    static MADE: Mutex<BTreeMap<(Key, u8, Vec<u8>), Vec<u8>>> = Mutex::new(BTreeMap::new());
+    static MADE: Mutex<BTreeMap<Wanted, Vec<u8>>> = Mutex::new(BTreeMap::new());
     let wanted = (key, algorithm as u8, tbs.to_vec());
     if let Some(made) = MADE.lock().unwrap().get(&wanted) {
         return made.clone();

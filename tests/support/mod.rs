@@ -25,3 +25,4 @@ pub mod real;
 pub mod repository;
 pub mod server;
 pub mod tools;
+pub mod webdriver;

@@ -98,7 +98,8 @@ fn root() -> PathBuf {
     target
 }
 
-fn unpack(archive: &Archive, root: &Path) {
+/// Everything in a package, below a root of one's own.
+pub fn unpack(archive: &Archive, root: &Path) {
     for (path, indexed) in archive.iter() {
         let at = root.join(path.relative());
         fs::create_dir_all(at.parent().unwrap()).unwrap();
