@@ -17,4 +17,5 @@ mod collateral;
 mod command;
 mod flips;
 mod real;
+mod seeds;
 mod wrappers;
