@@ -436,7 +436,10 @@ fn the_command_accepts_only_what_is_recorded() {
     place.write("report.bin", report(3, recorded, [0x19, 1, 1]));
     let ran = run(&place, "report.bin", &[]);
     assert_eq!((ran.code, ran.stdout.as_str()), (0, text));
-    assert_eq!(ran.stderr, "note: the signature of the report was not checked: `counterfoil verify` does\n");
+    assert_eq!(
+        ran.stderr,
+        "note: the signature of the report was not checked: `counterfoil verify` does\n"
+    );
     // A release is as good as its record.
     place.write("release/launch.json", record().to_json().unwrap());
     assert_eq!(place.run(&["explain", &recorded.to_string(), "release"]).code, 0);

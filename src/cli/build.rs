@@ -10,7 +10,7 @@ use crate::cli::settings::Settings;
 use crate::cli::ui::{Style, Ui, quoted};
 use crate::error::Result;
 use crate::input::open::Opener;
-use crate::input::report::Report as _;
+use crate::input::progress::Progress as _;
 use crate::launch::Record;
 use crate::manifest::load::Loaded;
 use crate::release::assemble::{Order, assemble};

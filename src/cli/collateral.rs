@@ -12,7 +12,7 @@ use crate::cli::verify::read_collateral;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::bounded;
 use crate::input::kds::{Kds, Options, PACE, SERVICE};
-use crate::input::report::Report as _;
+use crate::input::progress::Progress as _;
 use crate::report::certificate::{Certificate, Kind as CertificateKind};
 use crate::report::fields::Signer;
 use crate::report::{Collateral, Evidence, Product, Report, Roots, Time};

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::cli::ui::{Style, Ui, printable};
 use crate::diff::{Artifact, Cause, Diff, DiffError, Difference};
 use crate::error::{Error, Kind, Result};
-use crate::input::report::Report as _;
+use crate::input::progress::Progress as _;
 use crate::release::diff;
 
 /// Lines that are shown without `--full`.

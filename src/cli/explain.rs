@@ -11,7 +11,7 @@ use crate::cli::ui::{Style, Ui};
 use crate::digest::{Sha256, Sha384};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::bounded;
-use crate::input::report::Report as _;
+use crate::input::progress::Progress as _;
 use crate::launch::explain::{self, Candidates, Cause, Change, Explanation};
 use crate::launch::igvm::IgvmRecord;
 use crate::launch::record::{Blob, Boot, FirmwareRecord, Inputs};

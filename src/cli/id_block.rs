@@ -12,7 +12,7 @@ use clap::Args;
 use crate::cli::measure::parameters::number;
 use crate::cli::ui::{Ui, quoted};
 use crate::error::{Error, Kind, Result};
-use crate::input::report::Report as _;
+use crate::input::progress::Progress as _;
 use crate::launch::features::Policy;
 use crate::launch::id_block::{AuthError, Id, IdAuth, IdBlock as Block};
 use shown::Shown;

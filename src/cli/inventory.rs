@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::cli::ui::{Style, Ui, printable, quoted};
 use crate::error::{Error, Kind, Result};
-use crate::input::report::Report as _;
+use crate::input::progress::Progress as _;
 use crate::launch::Record;
 use crate::release::contents::{Contents, Unseen};
 use crate::release::inventory::Item;

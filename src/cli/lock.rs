@@ -13,7 +13,7 @@ use crate::input::apt::proxy;
 use crate::input::apt::sources::Sources;
 use crate::input::fetch::Fetcher;
 use crate::input::http::{self, Client};
-use crate::input::report::Report as _;
+use crate::input::progress::Progress as _;
 use crate::input::resolve::{self, Change, Resolver, Update};
 use crate::manifest::load::Loaded;
 use crate::manifest::{self, Manifest};

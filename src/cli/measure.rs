@@ -18,7 +18,7 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::ui::Ui;
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::input::report::Report as _;
+use crate::input::progress::Progress as _;
 use export::Export;
 use files::Files;
 use output::{Encoding, Rows};

@@ -11,7 +11,7 @@ use crate::cli::settings::Settings;
 use crate::cli::ui::{Style, Ui, printable};
 use crate::diff::{Cause, Difference};
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::input::report::Report as _;
+use crate::input::progress::Progress as _;
 use crate::names::Name;
 use crate::release::reproduce::{Outcome, Rebuilt, reproduce};
 use crate::release::verdict::{Answer, VERSION, Verdict};

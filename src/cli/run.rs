@@ -14,7 +14,7 @@ use crate::cli::lock::Origin;
 use crate::cli::settings::Settings;
 use crate::cli::ui::{Ui, quoted};
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::input::report::Report as _;
+use crate::input::progress::Progress as _;
 use crate::input::resolve::Resolver;
 use crate::launch::igvm::IgvmRecord;
 use crate::launch::measured_image::START;

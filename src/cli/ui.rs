@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::cli::{Color, Format, Global, settings};
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::input::report::Report;
+use crate::input::progress::Progress;
 
 /// Where and how things are said.
 pub(super) struct Ui {
@@ -165,7 +165,7 @@ impl Ui {
     }
 }
 
-impl Report for Ui {
+impl Progress for Ui {
     fn begin(&self, what: &str, total: Option<u64>) {
         self.clear();
         if self.quiet || !self.terminal {

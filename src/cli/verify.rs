@@ -12,7 +12,7 @@ use crate::cli::ui::Ui;
 use crate::digest::{Sha256, Sha384, parse_hex};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::bounded;
-use crate::input::report::Report as _;
+use crate::input::progress::Progress as _;
 use crate::launch::Record;
 use crate::launch::igvm::IgvmRecord;
 use crate::release::open::{Release, read_record};

@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 
 use crate::digest::{Object, Sha256};
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::input::report::Report;
+use crate::input::progress::Progress;
 use crate::input::store::Store;
 use crate::manifest::load::Loaded;
 use crate::manifest::lock::{LockedEntry, LockedInput};
@@ -108,7 +108,7 @@ pub fn write(
     lock: &Lock,
     store: &Store,
     out: impl Write,
-    report: &dyn Report,
+    report: &dyn Progress,
 ) -> Result<()> {
     // The same bytes may be an input twice.
     let objects: BTreeMap<Sha256, External<'_>> =
@@ -251,7 +251,7 @@ fn is(entry: &tar::Entry<'_, impl Read>, name: &str) -> bool {
 ///
 /// # Errors
 /// As [`read`]; [`Kind::Rejected`] when an input is not what the lock says.
-pub fn import(bundle: impl Read, store: &Store, report: &dyn Report) -> Result<Contents> {
+pub fn import(bundle: impl Read, store: &Store, report: &dyn Progress) -> Result<Contents> {
     read(bundle, |external, data| {
         report.detail(&external.what);
         store.put_checked(external.object, data, &external.what)

@@ -11,7 +11,7 @@ use crate::input::apt::archive::{self, Trust};
 use crate::input::apt::sources::Sources;
 use crate::input::http::{self, Client};
 use crate::input::open;
-use crate::input::report::Report;
+use crate::input::progress::Progress;
 use crate::input::store::Store;
 use crate::manifest::Manifest;
 use crate::manifest::lock::{Lock, LockedEntry, LockedInput};
@@ -34,7 +34,7 @@ pub struct Fetcher<'a> {
     /// Fetches.
     pub client: &'a Client,
     /// Who is told how it goes.
-    pub report: &'a dyn Report,
+    pub report: &'a dyn Progress,
     /// The Python package index that the host is configured with, where source distributions are.
     pub python_index: Option<&'a str>,
     /// Whether the network is not to be reached.

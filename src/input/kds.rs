@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::digest::Sha256;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::http::{Client, Error as HttpError, Settings};
-use crate::input::report::Report as Progress;
+use crate::input::progress::Progress;
 use crate::report::describe::hex;
 use crate::report::fields::Signer;
 use crate::report::{Collateral, Product, Report, Tcb, Time};

@@ -9,7 +9,7 @@ pub mod http;
 pub mod kds;
 pub mod local;
 pub mod open;
+pub mod progress;
 pub mod python;
-pub mod report;
 pub mod resolve;
 pub mod store;

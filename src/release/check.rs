@@ -10,7 +10,7 @@ use rustix::fs::Mode;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::input::report::Report;
+use crate::input::progress::Progress;
 use crate::input::store::{self, Store};
 use crate::manifest::Lock;
 use crate::release::layout;
@@ -31,7 +31,7 @@ pub fn again(
     target: &Path,
     lock: &Lock,
     store: &Store,
-    report: &dyn Report,
+    report: &dyn Progress,
 ) -> Result<Vec<String>> {
     let failed = || "failed preparing the second build".to_owned();
     let scratch = tempfile::Builder::new()

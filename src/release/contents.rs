@@ -11,7 +11,7 @@ use crate::digest::{Hashing, Sha256};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::image::cpio::read as cpio;
 use crate::image::erofs::read::{Data, Inode, ReadError, Reader, Type};
-use crate::input::report::Report;
+use crate::input::progress::Progress;
 use crate::input::{bounded, store};
 use crate::manifest::Lock;
 use crate::manifest::lock::LockedInput;
@@ -83,7 +83,7 @@ impl Contents {
     ///
     /// # Errors
     /// [`Kind::Rejected`] naming the first path that is not as the inventory says.
-    pub fn read(release: &Release, report: &dyn Report) -> Result<Self> {
+    pub fn read(release: &Release, report: &dyn Progress) -> Result<Self> {
         let mut inventory = release.inventory()?;
         check_origins(&inventory, &release.lock()?)?;
         let path = release.path(layout::INITRD);
@@ -205,7 +205,7 @@ fn check_volume(
     release: &Release,
     name: &VolumeName,
     items: &[Item],
-    report: &dyn Report,
+    report: &dyn Progress,
 ) -> Result<()> {
     let path = release.path(&layout::volume(name));
     let named = || format!("`{}`", path.display());

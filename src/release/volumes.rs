@@ -10,7 +10,7 @@ use crate::error::{Context as _, Error, Kind, Result};
 use crate::image::erofs::Members;
 use crate::image::verity;
 use crate::input::bounded;
-use crate::input::report::Report;
+use crate::input::progress::Progress;
 use crate::launch::record::{self as launch, Disclosure};
 use crate::manifest::Manifest;
 use crate::manifest::volume::{OnCorruption, Volume};
@@ -40,7 +40,7 @@ pub type Records = BTreeMap<VolumeName, Record>;
 pub fn write(
     root: &Path,
     volumes: &BTreeMap<VolumeName, Contents>,
-    report: &dyn Report,
+    report: &dyn Progress,
 ) -> Result<Records> {
     let mut records = Records::new();
     for (name, contents) in volumes {

@@ -11,7 +11,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use crate::digest::{Object, Sha256};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::image::cpio::{self, CpioError};
-use crate::input::report::Report;
+use crate::input::progress::Progress;
 use crate::launch::igvm::IgvmRecord;
 use crate::launch::{Record, SevFeatures};
 use crate::manifest::load::Loaded;
@@ -36,7 +36,7 @@ pub fn write(
     manifest: &Manifest,
     lock: &Lock,
     assembled: &Assembled,
-    report: &dyn Report,
+    report: &dyn Progress,
 ) -> Result<Record> {
     check_target(target)?;
     // A link to a release stays one; what it leads to is replaced.

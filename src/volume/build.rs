@@ -11,7 +11,7 @@ use super::write::write;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::image::erofs::{Layout, Members};
 use crate::image::verity::{Salt, SecretSalt};
-use crate::input::report::Report;
+use crate::input::progress::Progress;
 use crate::tree::held::{FileRange, Held};
 
 /// How a volume is to be written.
@@ -51,7 +51,7 @@ pub fn build(
     members: &Members,
     order: &Order,
     target: &Path,
-    report: &dyn Report,
+    report: &dyn Progress,
 ) -> Result<Record> {
     check_target(target)?;
     check_salt(target, &order.salting)?;

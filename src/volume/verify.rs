@@ -11,7 +11,7 @@ use crate::error::{Context as _, Kind, Result};
 use crate::image::verity::{
     self, BLOCK_SIZE, Block, DIGEST_SIZE, Geometry, Hasher, PER_BLOCK, Salt,
 };
-use crate::input::report::Report;
+use crate::input::progress::Progress;
 use crate::tree::Blob;
 
 /// The first block that is not what the root hash says.
@@ -44,7 +44,7 @@ pub fn verify(
     salt: &Salt,
     root: Sha256,
     jobs: usize,
-    report: &dyn Report,
+    report: &dyn Progress,
 ) -> Result<Option<Difference>> {
     let job = Job { file, geometry, hasher: Hasher::new(salt), root };
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));

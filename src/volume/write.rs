@@ -14,7 +14,7 @@ use crate::digest::Sha256;
 use crate::error::{Error, Kind, Result};
 use crate::image::erofs::{FillError, Layout, Uuid};
 use crate::image::verity::{self, Assembly, Block, Geometry, Hasher, PER_BLOCK, Placed};
-use crate::input::report::Report;
+use crate::input::progress::Progress;
 
 /// What a volume came out as.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -36,7 +36,7 @@ pub(super) fn write(
     salting: &Salting,
     target: &Path,
     jobs: usize,
-    report: &dyn Report,
+    report: &dyn Progress,
 ) -> Result<(Output, Written)> {
     let geometry = Geometry::new(layout.blocks().into())
         .ok_or_else(|| Error::new(Kind::Malformed, "a volume of no block"))?;

@@ -11,7 +11,7 @@ use counterfoil::input::apt::archive::Trust;
 use counterfoil::input::apt::sources::Sources;
 use counterfoil::input::fetch::Fetcher;
 use counterfoil::input::http::{Client, Settings};
-use counterfoil::input::report::Silent;
+use counterfoil::input::progress::Silent;
 use counterfoil::input::resolve::Resolver;
 use counterfoil::input::store::Store;
 use counterfoil::room::{Privilege, Room};

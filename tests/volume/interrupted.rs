@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use counterfoil::image::erofs::{Kind, Layout};
 use counterfoil::image::verity::Salt;
-use counterfoil::input::report::Silent;
+use counterfoil::input::progress::Silent;
 use counterfoil::volume::source::{Rules, members};
 use counterfoil::volume::{Order, Salting, build};
 

@@ -10,7 +10,7 @@ use crate::cli::measure::subject::Subject;
 use crate::cli::ui::Ui;
 use crate::digest::Sha384;
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::input::report::Report as _;
+use crate::input::progress::Progress as _;
 use crate::launch::features::Policy;
 use crate::release::measure as measuring;
 

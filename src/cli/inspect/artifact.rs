@@ -13,7 +13,7 @@ use crate::diff::initrd::Initrd;
 use crate::diff::pe::Pe;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::image::cpio::read::{Member, Type};
-use crate::input::report::Report as _;
+use crate::input::progress::Progress as _;
 use crate::kernel::bzimage::BzImage;
 use crate::launch::igvm::IgvmRecord;
 

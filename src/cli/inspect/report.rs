@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::cli::collateral::product_of;
 use crate::cli::ui::{Style, Ui, printable};
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::input::report::Report as _;
+use crate::input::progress::Progress as _;
 use crate::report::describe::fields;
 use crate::report::wrapper::LARGEST;
 use crate::report::{Evidence, Reason, Report};

@@ -9,7 +9,7 @@ use crate::cli::ui::{Style, Ui};
 use crate::digest::Sha384;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::bounded;
-use crate::input::report::Report as _;
+use crate::input::progress::Progress as _;
 use crate::launch::Igvm;
 use crate::launch::igvm::{IgvmError, IgvmProfile, PROFILES};
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::cli::ui::{Style, Ui};
 use crate::error::{Context as _, Kind, Result};
-use crate::input::report::Report as _;
+use crate::input::progress::Progress as _;
 use crate::launch::Profile;
 use crate::launch::igvm::IgvmRecord;
 use crate::launch::measure::Digest;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::cli::ui::Ui;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::http::{Client, Settings};
-use crate::input::report::Report as _;
+use crate::input::progress::Progress as _;
 use crate::report::describe::hex;
 
 /// The largest answer: a report and a certificate table of 64 kB, as base64.

@@ -9,7 +9,7 @@ use crate::cli::ui::{Ui, quoted};
 use crate::cli::volume::Jobs;
 use crate::error::{Error, Kind, Result};
 use crate::image::verity::{Salt, SecretSalt};
-use crate::input::report::Report as _;
+use crate::input::progress::Progress as _;
 use crate::names::Owner;
 use crate::volume::source::{Rules, leading_out, members};
 use crate::volume::{Counts, Order, Salting, build, check_salt, check_target};

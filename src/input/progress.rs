@@ -1,7 +1,7 @@
 //! How long work tells of itself, without knowing whether anybody looks.
 
 /// Somebody who is told how work goes. The library never prints; `cli` implements this.
-pub trait Report {
+pub trait Progress {
     /// A step begins; `total` is in bytes, where known.
     fn begin(&self, what: &str, total: Option<u64>);
 
@@ -25,7 +25,7 @@ pub trait Report {
 #[derive(Clone, Copy, Debug)]
 pub struct Silent;
 
-impl Report for Silent {
+impl Progress for Silent {
     fn begin(&self, _: &str, _: Option<u64>) {}
     fn advance(&self, _: u64) {}
     fn end(&self) {}
