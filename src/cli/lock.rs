@@ -167,7 +167,7 @@ impl Origins {
             sources,
             trust,
             client,
-            report: ui,
+            progress: ui,
             python_index: python_index.as_deref(),
             offline: *offline,
             room,

@@ -108,7 +108,7 @@ pub fn write(
     lock: &Lock,
     store: &Store,
     out: impl Write,
-    report: &dyn Progress,
+    progress: &dyn Progress,
 ) -> Result<()> {
     // The same bytes may be an input twice.
     let objects: BTreeMap<Sha256, External<'_>> =
@@ -120,16 +120,16 @@ pub fn write(
             .context(Kind::Environment, failed)?;
     }
     let total = objects.values().map(|external| external.object.size).sum();
-    report.begin("writing the bundle", Some(total));
+    progress.begin("writing the bundle", Some(total));
     let mut done = 0;
     for External { what, object, .. } in objects.values() {
         let opened = store.need(*object, what)?;
         append(&mut tar, &format!("{OBJECTS}{}", object.sha256), object.size, opened.held.reader())
             .context(Kind::Environment, failed)?;
         done += object.size;
-        report.advance(done);
+        progress.advance(done);
     }
-    report.end();
+    progress.end();
     tar.into_inner().and_then(|mut out| out.flush()).context(Kind::Environment, failed)
 }
 
@@ -251,9 +251,9 @@ fn is(entry: &tar::Entry<'_, impl Read>, name: &str) -> bool {
 ///
 /// # Errors
 /// As [`read`]; [`Kind::Rejected`] when an input is not what the lock says.
-pub fn import(bundle: impl Read, store: &Store, report: &dyn Progress) -> Result<Contents> {
+pub fn import(bundle: impl Read, store: &Store, progress: &dyn Progress) -> Result<Contents> {
     read(bundle, |external, data| {
-        report.detail(&external.what);
+        progress.detail(&external.what);
         store.put_checked(external.object, data, &external.what)
     })
 }

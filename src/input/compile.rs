@@ -97,7 +97,7 @@ impl Fetcher<'_> {
     ) -> Result<Object> {
         let what = format!("input `{name}`");
         if let Some(result) = self.store.built(recipe) {
-            self.report.detail(&format!("{what}: built before, in the store"));
+            self.progress.detail(&format!("{what}: built before, in the store"));
             return Ok(result);
         }
         // Two processes that want the same thing: the second waits, and finds it.
@@ -113,8 +113,8 @@ impl Fetcher<'_> {
         let opener = Opener { lock, store: self.store, manifest, directory: Some(directory) };
         let tree = furnished(build, &opener).map_err(|error| error.context(what.clone()))?;
         let log = self.store.log_path(recipe);
-        self.report.begin(&format!("compiling {what}"), None);
-        self.report.detail(&format!("{what}: what the build says goes to `{}`", log.display()));
+        self.progress.begin(&format!("compiling {what}"), None);
+        self.progress.detail(&format!("{what}: what the build says goes to `{}`", log.display()));
         let place = self.store.temporary_directory()?;
         let work = Work { tree: &tree, run: &build.run };
         let root = place.path().join("room");
@@ -123,7 +123,7 @@ impl Fetcher<'_> {
         let result = made.and_then(|()| {
             self.store.put_with(|out| self.room.run(&work, &root, &log, &mut &mut *out))
         });
-        self.report.end();
+        self.progress.end();
         let result = result.map_err(|error| error.context(format!("{what} cannot be compiled")))?;
         self.store.note_built(recipe, result)?;
         drop(guard);

@@ -34,7 +34,7 @@ pub struct Fetcher<'a> {
     /// Fetches.
     pub client: &'a Client,
     /// Who is told how it goes.
-    pub report: &'a dyn Progress,
+    pub progress: &'a dyn Progress,
     /// The Python package index that the host is configured with, where source distributions are.
     pub python_index: Option<&'a str>,
     /// Whether the network is not to be reached.
@@ -88,7 +88,7 @@ impl Fetcher<'_> {
                     let what = format!("{what}, package `{}`", package.package);
                     let deb = package.deb();
                     if self.store.unpacked(deb) == Some(package.data) {
-                        self.report.detail(&format!("{what} {}: in the store", package.version));
+                        self.progress.detail(&format!("{what} {}: in the store", package.version));
                         continue;
                     }
                     let data = self.package(None, &package.path, deb, &what)?;
@@ -298,7 +298,7 @@ impl Fetcher<'_> {
         what: &str,
         unpack: impl FnOnce(u64, &mut dyn std::io::Write) -> Result<(), ArchiveError>,
     ) -> Result<Object> {
-        self.report.begin(&format!("unpacking {what}"), None);
+        self.progress.begin(&format!("unpacking {what}"), None);
         let object = self.store.put_with(|out| {
             unpack(MAX_UNPACKED, out).map_err(|error| {
                 let kind = match &error {
@@ -308,7 +308,7 @@ impl Fetcher<'_> {
                 Error::new(kind, format!("{what}: {error}"))
             })
         });
-        self.report.end();
+        self.progress.end();
         let object = object?;
         // What is no archive is told now, and not when somebody wants a file of it.
         let opened = self.store.need(object, what)?;
@@ -337,13 +337,13 @@ impl Fetcher<'_> {
             return Ok(());
         }
         let (mut missing, mut unreachable) = (Vec::new(), None);
-        self.report.begin(&format!("fetching {what}"), Some(object.size));
+        self.progress.begin(&format!("fetching {what}"), Some(object.size));
         for url in urls {
-            self.report.detail(&format!("{what}: from {}", http::without_credentials(url)));
-            let mut progress = |done| self.report.advance(done);
+            self.progress.detail(&format!("{what}: from {}", http::without_credentials(url)));
+            let mut progress = |done| self.progress.advance(done);
             match self.client.download(url, &partial.path, object, &mut progress) {
                 Ok(()) => {
-                    self.report.end();
+                    self.progress.end();
                     return self.store.adopt_partial(partial, object);
                 }
                 Err(error @ http::Error::NotFound { .. }) => missing.push(error.to_string()),
@@ -352,12 +352,12 @@ impl Fetcher<'_> {
                     unreachable = Some(error);
                 }
                 Err(error) => {
-                    self.report.end();
+                    self.progress.end();
                     return Err(fetch_error(error, what));
                 }
             }
         }
-        self.report.end();
+        self.progress.end();
         if let Some(error) = unreachable {
             return Err(fetch_error(error, what));
         }

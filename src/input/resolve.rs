@@ -345,20 +345,20 @@ impl Resolver<'_> {
     }
 
     fn open_archive(&self, suite: &Suite, component: &Suite) -> Result<Archive> {
-        let report = self.fetcher.report;
+        let progress = self.fetcher.progress;
         let cache = self.fetcher.store.index_directory();
         let archive = self.with_progress(&format!("package index of {suite}"), |progress| {
             Archive::open(&self.search(&cache), suite.as_str(), &[component.as_str()], progress)
         })?;
         match archive.release.freshness(self.now) {
             Freshness::Current => {}
-            Freshness::Expired { seconds } => report.warn(&format!(
+            Freshness::Expired { seconds } => progress.warn(&format!(
                 "the release file of `{suite}` expired {} days ago ({}): the mirror may be stale, \
                  or may be holding newer packages back; the lock will say so",
                 seconds / 86_400,
                 archive.release.valid_until.map(date).unwrap_or_default(),
             )),
-            Freshness::Future { .. } => report.warn(&format!(
+            Freshness::Future { .. } => progress.warn(&format!(
                 "the release file of `{suite}` is dated {}, which is still to come: is this \
                  machine's clock right?",
                 date(archive.release.date)
@@ -378,16 +378,16 @@ impl Resolver<'_> {
         what: &str,
         work: impl FnOnce(&mut dyn FnMut(Progress<'_>)) -> Result<T, archive::Error>,
     ) -> Result<T> {
-        let report = self.fetcher.report;
+        let progress = self.fetcher.progress;
         let mut begun = false;
         let result = work(&mut |at| {
             if !begun {
-                report.begin(what, Some(at.total));
+                progress.begin(what, Some(at.total));
                 begun = true;
             }
-            report.advance(at.done);
+            progress.advance(at.done);
         });
-        report.end();
+        progress.end();
         result.map_err(fetch::archive_error)
     }
 

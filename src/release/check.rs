@@ -31,7 +31,7 @@ pub fn again(
     target: &Path,
     lock: &Lock,
     store: &Store,
-    report: &dyn Progress,
+    progress: &dyn Progress,
 ) -> Result<Vec<String>> {
     let failed = || "failed preparing the second build".to_owned();
     let scratch = tempfile::Builder::new()
@@ -43,7 +43,7 @@ pub fn again(
     let deep = scratch.path().join("a/deeper/working/directory");
     let (other_store, manifest) = (scratch.path().join("store"), deep.join("manifest.yaml"));
     fs::create_dir_all(&deep).context(Kind::Environment, failed)?;
-    report.begin("copying the inputs to another store", None);
+    progress.begin("copying the inputs to another store", None);
     let copied = Store::open(&other_store)?;
     for (what, object) in lock.objects() {
         if let Some(opened) = store.get(object, &what)? {
@@ -53,7 +53,7 @@ pub fn again(
     for (packed, data) in lock.archives_unpacked() {
         copied.note_unpacked(packed, data)?;
     }
-    report.end();
+    progress.end();
     fs::copy(target.join(layout::MANIFEST), &manifest).context(Kind::Environment, failed)?;
     fs::copy(target.join(layout::LOCK), Lock::path_for(&manifest))
         .context(Kind::Environment, failed)?;
@@ -61,9 +61,9 @@ pub fn again(
         give_away(scratch.path()).context(Kind::Environment, failed)?;
     }
 
-    report.begin("building again", None);
+    progress.begin("building again", None);
     let varied = build(&deep, &other_store, root);
-    report.end();
+    progress.end();
     let varied = varied?;
     compare(target, &deep.join("release"))?;
     Ok(varied)

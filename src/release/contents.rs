@@ -83,15 +83,15 @@ impl Contents {
     ///
     /// # Errors
     /// [`Kind::Rejected`] naming the first path that is not as the inventory says.
-    pub fn read(release: &Release, report: &dyn Progress) -> Result<Self> {
+    pub fn read(release: &Release, progress: &dyn Progress) -> Result<Self> {
         let mut inventory = release.inventory()?;
         check_origins(&inventory, &release.lock()?)?;
         let path = release.path(layout::INITRD);
         let file = File::open(&path)
             .context(Kind::Environment, || format!("failed reading `{}`", path.display()))?;
-        report.begin("reading the initrd", None);
+        progress.begin("reading the initrd", None);
         let checked = initrd(BufReader::with_capacity(CHUNK, file), &inventory.initrd);
-        report.end();
+        progress.end();
         checked?;
         let mut unseen = BTreeMap::new();
         let manifest = release.manifest()?;
@@ -99,7 +99,7 @@ impl Contents {
             let why = match (inventory.volumes.get(name), inventory.unlisted.get(name)) {
                 (Some(_), None) if !release.path(&layout::volume(name)).exists() => Unseen::Absent,
                 (Some(items), None) => {
-                    check_volume(release, name, items, report)?;
+                    check_volume(release, name, items, progress)?;
                     continue;
                 }
                 (None, Some(Unlisted::Unverified)) if volume.is_unverified() => Unseen::Unverified,
@@ -205,7 +205,7 @@ fn check_volume(
     release: &Release,
     name: &VolumeName,
     items: &[Item],
-    report: &dyn Progress,
+    progress: &dyn Progress,
 ) -> Result<()> {
     let path = release.path(&layout::volume(name));
     let named = || format!("`{}`", path.display());
@@ -216,14 +216,14 @@ fn check_volume(
     let salt = record.verity.salt.of_volume(&file, geometry)?;
     let root = record.verity.root_hash;
     let jobs = volume::cores();
-    if volume::verify(&file, geometry, &salt, root, jobs, report)?.is_some() {
+    if volume::verify(&file, geometry, &salt, root, jobs, progress)?.is_some() {
         let message = format!("{} is not the volume of root hash {root}", named());
         return Err(Error::new(Kind::Rejected, message)
             .hint("`counterfoil volume verify` says where it differs"));
     }
-    report.begin("reading the volume", None);
+    progress.begin("reading the volume", None);
     let checked = erofs(&file, file.range.size, &format!("volume `{name}`"), items);
-    report.end();
+    progress.end();
     checked
 }
 

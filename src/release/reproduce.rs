@@ -104,7 +104,7 @@ fn rebuild(manifest: &Manifest, lock: &Lock, fetcher: &Fetcher<'_>, again: &Path
     fetcher.fill(lock, manifest, nowhere.path())?;
     let opener = Opener { lock, store: fetcher.store, manifest, directory: None };
     let assembled = assemble(manifest, &opener, Order::Canonical)?;
-    write::write(again, manifest, lock, &assembled, fetcher.report)?;
+    write::write(again, manifest, lock, &assembled, fetcher.progress)?;
     Ok(())
 }
 

@@ -40,7 +40,7 @@ pub type Records = BTreeMap<VolumeName, Record>;
 pub fn write(
     root: &Path,
     volumes: &BTreeMap<VolumeName, Contents>,
-    report: &dyn Progress,
+    progress: &dyn Progress,
 ) -> Result<Records> {
     let mut records = Records::new();
     for (name, contents) in volumes {
@@ -51,7 +51,7 @@ pub fn write(
                 let members = Members::of_tree(tree).context(Kind::Malformed, named)?;
                 let salting = Salting::Public(verity::Salt::default());
                 let order = Order { salting, jobs: volume::cores() };
-                volume::build(&members, &order, &target, report)
+                volume::build(&members, &order, &target, progress)
                     .map_err(|error| error.context(named()))?
             }
             Contents::Record(record) => {

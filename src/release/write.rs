@@ -36,7 +36,7 @@ pub fn write(
     manifest: &Manifest,
     lock: &Lock,
     assembled: &Assembled,
-    report: &dyn Progress,
+    progress: &dyn Progress,
 ) -> Result<Record> {
     check_target(target)?;
     // A link to a release stays one; what it leads to is replaced.
@@ -52,18 +52,18 @@ pub fn write(
     let new = Staged { root: staging.path().join("release") };
     fs::create_dir_all(new.root.join("image")).context(Kind::Environment, failed)?;
 
-    report.begin("writing the initrd", None);
+    progress.begin("writing the initrd", None);
     let initrd = new.initrd(assembled);
-    report.end();
+    progress.end();
     let initrd = initrd?;
-    let volumes = volumes::write(&new.root, &assembled.volumes, report)?;
+    let volumes = volumes::write(&new.root, &assembled.volumes, progress)?;
     let record = measure::record(manifest, assembled, initrd, &volumes)?;
     let cmdline = record.boot.as_ref().map(|boot| boot.cmdline.as_str()).unwrap_or_default();
     let mut igvm = None;
     if let Some(asked) = &manifest.launch.igvm {
-        report.begin("writing the IGVM file", None);
+        progress.begin("writing the IGVM file", None);
         let written = new.igvm(asked, manifest, assembled, &record);
-        report.end();
+        progress.end();
         let failed = || "the record of the IGVM file".to_owned();
         let written = igvm.insert(written?);
         new.file(layout::IGVM_RECORD, &written.to_json().context(Kind::Environment, failed)?)?;

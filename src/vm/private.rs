@@ -84,7 +84,7 @@ pub fn root(tools: &Path, resolver: &Resolver<'_>) -> Result<PathBuf> {
     if target.is_dir() {
         return Ok(target);
     }
-    resolver.fetcher.report.note(
+    resolver.fetcher.progress.note(
         "this machine has no QEMU 10 or newer; fetching Debian's into the cache (27 MB, once)",
     );
     let named = || "Debian's QEMU".to_owned();

@@ -51,20 +51,20 @@ pub fn build(
     members: &Members,
     order: &Order,
     target: &Path,
-    report: &dyn Progress,
+    progress: &dyn Progress,
 ) -> Result<Record> {
     check_target(target)?;
     check_salt(target, &order.salting)?;
     let named = || format!("the volume `{}`", target.display());
     let layout = Layout::of(members).context(Kind::Malformed, named)?;
-    let (volume, written) = write(&layout, &order.salting, target, order.jobs, report)?;
+    let (volume, written) = write(&layout, &order.salting, target, order.jobs, progress)?;
     let record = Record::new(members, &order.salting, &written);
     let json = record.to_json().context(Kind::Environment, named)?;
     let beside = record_path(target);
     let text = Output::text(&beside, &json)?;
-    report.begin("waiting for the disk", None);
+    progress.begin("waiting for the disk", None);
     let synced = volume.sync(target).and_then(|()| text.sync(&beside));
-    report.end();
+    progress.end();
     synced?;
     // Whoever is interrupted from here on leaves a volume without a record, never one with another's.
     if let Err(error) = fs::remove_file(&beside)

@@ -44,12 +44,12 @@ pub fn verify(
     salt: &Salt,
     root: Sha256,
     jobs: usize,
-    report: &dyn Progress,
+    progress: &dyn Progress,
 ) -> Result<Option<Difference>> {
     let job = Job { file, geometry, hasher: Hasher::new(salt), root };
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let mut first: Option<(u64, io::Result<Difference>)> = None;
-    report.begin("checking the volume", Some(geometry.data_blocks() * BLOCK_SIZE as u64));
+    progress.begin("checking the volume", Some(geometry.data_blocks() * BLOCK_SIZE as u64));
     let mut done = 0;
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(2 * jobs);
@@ -70,7 +70,7 @@ pub fn verify(
         drop(sender);
         for (unit, result) in receiver {
             done += geometry.entries(0, unit) * BLOCK_SIZE as u64;
-            report.advance(done);
+            progress.advance(done);
             // Units are taken in order, so all before a bad one are looked at, too.
             if let Some(found) = result.transpose()
                 && first.as_ref().is_none_or(|(other, _)| unit < *other)
@@ -80,7 +80,7 @@ pub fn verify(
             }
         }
     });
-    report.end();
+    progress.end();
     let found = first.map(|(_, found)| found).transpose();
     found.context(Kind::Environment, || "failed reading the volume".to_owned())
 }

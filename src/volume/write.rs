@@ -36,7 +36,7 @@ pub(super) fn write(
     salting: &Salting,
     target: &Path,
     jobs: usize,
-    report: &dyn Progress,
+    progress: &dyn Progress,
 ) -> Result<(Output, Written)> {
     let geometry = Geometry::new(layout.blocks().into())
         .ok_or_else(|| Error::new(Kind::Malformed, "a volume of no block"))?;
@@ -51,7 +51,7 @@ pub(super) fn write(
     let mut assembly = Assembly::new(geometry, hasher.clone());
     let mut first = None;
     let mut failure: Option<(u64, Failure)> = None;
-    report.begin("writing the volume", Some(geometry.data_blocks() * verity::BLOCK_SIZE as u64));
+    progress.begin("writing the volume", Some(geometry.data_blocks() * verity::BLOCK_SIZE as u64));
     let job = Job {
         layout,
         geometry,
@@ -71,7 +71,7 @@ pub(super) fn write(
         for (unit, result) in receiver {
             let result = result.and_then(|hashed| {
                 done += geometry.entries(0, unit) * verity::BLOCK_SIZE as u64;
-                report.advance(done);
+                progress.advance(done);
                 match hashed {
                     Hashed::First(block) => {
                         first = Some(block);
@@ -89,7 +89,7 @@ pub(super) fn write(
             }
         }
     });
-    report.end();
+    progress.end();
     match failure {
         None => {}
         Some((_, Failure::Write(error))) => return Err(failed(error)),

@@ -151,7 +151,7 @@ pub fn with_resolver<T>(store: &Store, work: impl FnOnce(&Resolver<'_>) -> T) ->
         sources: &sources,
         trust: &trust,
         client: &client,
-        report: &Silent,
+        progress: &Silent,
         python_index: None,
         offline: false,
         room: &Room {

@@ -96,7 +96,7 @@ impl Fetcher<'_> {
             address += "index.html";
         }
         let shown = crate::input::http::without_credentials(&address);
-        self.report.detail(&format!("{what}: asking {shown}"));
+        self.progress.detail(&format!("{what}: asking {shown}"));
         let (address, bytes) =
             self.client.get_page(&address, MAX_PAGE).map_err(|error| fetch_error(error, what))?;
         let links = page::links(&String::from_utf8_lossy(&bytes), &address);
