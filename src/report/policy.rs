@@ -5,8 +5,8 @@ use serde::{Deserialize, Deserializer};
 use super::fields::{Effect, GUEST_POLICY, PLATFORM, Signer};
 use super::product::Product;
 use crate::digest::{Sha256, Sha384, parse_hex};
-use crate::error::Result;
-use crate::launch::Signature;
+use crate::error::{Context as _, Kind, Result};
+use crate::launch::{Cpu, Set, SevFeatures, Signature};
 use crate::yaml::Document;
 
 /// The default, with what each key means.
@@ -38,7 +38,7 @@ pub struct Policy {
     pub report_data: ReportData,
     pub freshness: Freshness,
     pub vcpus: Option<Vec<u32>>,
-    pub cpus: Option<Vec<String>>,
+    pub cpus: Option<Vec<Cpu>>,
 }
 
 /// The oldest TCB of some processors.
@@ -189,7 +189,13 @@ impl Policy {
     pub fn parse(name: &str, text: &str) -> Result<Self> {
         let file: File = Document { name, text }.parse()?;
         let default = Document { name: "the default policy", text: DEFAULT }.parse()?;
-        Ok(file.over(default))
+        let policy = file.over(default);
+        // Launches that nothing can be computed of; the rest of a set is the record's.
+        let vcpus = policy.vcpus.clone().unwrap_or_else(|| vec![1]);
+        let cpus = policy.cpus.clone().unwrap_or_else(|| vec![Cpu::of(Signature(0))]);
+        Set::new(vcpus, cpus, vec![SevFeatures::SNP])
+            .context(Kind::Malformed, || name.to_owned())?;
+        Ok(policy)
     }
 
     /// The default policy.
@@ -253,7 +259,7 @@ struct File {
     #[serde(default)]
     vcpus: Said<Vec<u32>>,
     #[serde(default)]
-    cpus: Said<Vec<String>>,
+    cpus: Said<Vec<CpuName>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -359,7 +365,10 @@ impl File {
                 crl_max_age_days: freshness.crl_max_age_days.or(freshness_below.crl_max_age_days),
             },
             vcpus: self.vcpus.or(below.vcpus),
-            cpus: self.cpus.or(below.cpus),
+            cpus: self
+                .cpus
+                .or(below.cpus)
+                .map(|cpus| cpus.into_iter().map(|CpuName(cpu)| cpu).collect()),
         }
     }
 }
@@ -425,6 +434,14 @@ from_text!(ChipId, |text| {
     let long = parse_hex::<64>(text).map(Vec::from);
     let id = long.or_else(|_| parse_hex::<8>(text).map(Vec::from));
     id.map(ChipId).map_err(|_| format!("`{text}` is not 128 or 16 lower-case hex digits"))
+});
+
+struct CpuName(Cpu);
+
+from_text!(CpuName, |text| {
+    let digits = text.strip_prefix("0x").and_then(|digits| u32::from_str_radix(digits, 16).ok());
+    let cpu = digits.map(|signature| Ok(Cpu::of(Signature(signature))));
+    cpu.unwrap_or_else(|| Cpu::named(text)).map(Self).map_err(|error| error.to_string())
 });
 
 struct BindingFile(Binding);

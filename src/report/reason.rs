@@ -139,9 +139,6 @@ reasons! {
     VekMissing "vek-missing" CannotDecide
         "the certificate of the key that signed the report (VCEK or VLEK) is not there",
         "`counterfoil collateral fetch REPORT --output FILE`, then give the file by `--collateral`";
-    VekMalformed "vek-malformed" Malformed
-        "the certificate of the signing key is not one of AMD's form",
-        "fetch it again";
     VekKind "vek-kind" Rejected
         "the report says another kind of signing key than the certificate is for",
         "a VCEK comes from AMD's key service, a VLEK from the cloud's operator: give the other one";
@@ -200,9 +197,6 @@ reasons! {
     AskRevoked "ask-revoked" Rejected
         "AMD has revoked the intermediate certificate",
         "nothing that it signed can be believed any more: run elsewhere";
-    ArkMalformed "ark-malformed" Malformed
-        "the root certificate that came along is not one of AMD's form",
-        "leave it out: the root's key is built in";
     ArkNotPinned "ark-not-pinned" Rejected
         "the root certificate that came along is not AMD's for this product",
         "whoever made this chain is not AMD; fetch the collateral from AMD's key service";
@@ -222,9 +216,6 @@ reasons! {
     CrlMissing "crl-missing" CannotDecide
         "there is no list of revoked certificates, and the policy asks for one",
         "`counterfoil collateral fetch REPORT --output FILE`; or say `crl: optional` under `freshness`";
-    CrlMalformed "crl-malformed" Malformed
-        "the list of revoked certificates is damaged",
-        "fetch it again";
     CrlIssuer "crl-issuer" Rejected
         "the list of revoked certificates is of another root",
         "fetch the list of this product";

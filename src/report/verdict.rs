@@ -7,6 +7,8 @@ use super::reason::{Class, Reason};
 use super::time::Time;
 use crate::digest::Sha384;
 use crate::launch::explain::Explanation;
+use crate::launch::igvm::IgvmRecord;
+use crate::launch::record::DigestRecord;
 use crate::launch::{Record, SevFeatures};
 
 /// The version of the verdict's form as JSON.
@@ -116,6 +118,28 @@ pub struct Matched {
     pub sev_features: SevFeatures,
     /// The digest.
     pub digest: Sha384,
+}
+
+impl Matched {
+    pub(super) fn of(row: &DigestRecord) -> Self {
+        Self {
+            launch: Form::DirectBoot,
+            vcpus: row.vcpus,
+            cpu: Some(row.cpu.clone()),
+            sev_features: row.sev_features,
+            digest: row.digest,
+        }
+    }
+
+    pub(super) fn of_igvm(record: &IgvmRecord) -> Self {
+        Self {
+            launch: Form::Igvm,
+            vcpus: record.vcpus,
+            cpu: None,
+            sev_features: record.sev_features,
+            digest: record.digest,
+        }
+    }
 }
 
 /// How a release is launched.

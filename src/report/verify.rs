@@ -14,9 +14,10 @@ use super::time::Time;
 use super::verdict::{Diagnosis, Form, Ledger, Matched, Root, VERSION, Verdict};
 use super::wrapper::{Evidence, WrapperError};
 use crate::digest::Sha384;
-use crate::launch::Record;
 use crate::launch::explain::{Candidates, explain};
 use crate::launch::igvm::IgvmRecord;
+use crate::launch::record::{DigestRecord, RecordError};
+use crate::launch::{Record, Set};
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
@@ -552,57 +553,70 @@ fn measurement(
         }
         Expected::Release { record, igvm } => (record, igvm),
     };
-    let rows: Vec<Matched> = launches(record, igvm).filter(|row| row.digest == found).collect();
-    let allowed = |row: &&Matched| {
-        let vcpus =
-            question.policy.vcpus.as_ref().is_none_or(|allowed| allowed.contains(&row.vcpus));
-        let cpus = question.policy.cpus.as_ref();
-        let cpu = cpus.is_none_or(|allowed| {
-            row.cpu.as_ref().is_none_or(|cpu| allowed.iter().any(|allowed| allowed == cpu))
-        });
-        vcpus && cpu
+    let taken = match taken(record, igvm, question.policy) {
+        Ok(taken) => taken,
+        Err(error) => {
+            let says = format!("the release cannot be launched as the policy takes it: {error}");
+            ledger.failed(CHECK, Reason::RecordInvalid, says);
+            return (None, None);
+        }
     };
-    if let Some(row) = rows.iter().find(allowed).or(rows.first()) {
-        let cpu = row.cpu.as_deref().unwrap_or("any CPU");
-        let form = match row.launch {
-            Form::DirectBoot => format!("profile {}", record.profile),
-            Form::Igvm => "from the IGVM file".to_owned(),
-        };
-        let says = format!(
-            "the release's launch with {} vCPUs, {cpu}, SEV_FEATURES {}, {form}",
-            row.vcpus, row.sev_features
-        );
-        ledger.hold(CHECK, allowed(&row), Reason::MeasurementRow, says);
+    if let Some(row) = taken.iter().find(|row| row.digest == found) {
+        ledger.passed(CHECK, in_words(row, record));
+        if !launches(record, igvm).any(|listed| listed == *row) {
+            ledger.note("this launch is not one that the release lists: the policy takes it, and its digest was computed from the launch record");
+        }
         return (Some(row.clone()), None);
     }
-    let count = launches(record, igvm).count();
-    let says = format!("MEASUREMENT is {found}, which is none of the release's {count}");
+    if let Some(row) = launches(record, igvm).find(|row| row.digest == found) {
+        let says = format!("{}, which the policy does not take", in_words(&row, record));
+        ledger.failed(CHECK, Reason::MeasurementRow, says);
+        return (Some(row), None);
+    }
+    let says = format!("MEASUREMENT is {found}, which is none of the release's {}", taken.len());
     ledger.failed(CHECK, Reason::MeasurementUnknown, says);
     let candidates = Candidates { signature: report.cpu(), ..Candidates::default() };
     let diagnosis = explain(record, found, &candidates).ok();
     (None, diagnosis.map(|found| Diagnosis::of(&found, record)))
 }
 
-/// The launches of a release.
+/// The launches of a release that a policy takes: those that the record lists, or those that follow from it
+/// for the policy's vCPUs and CPUs. All of them are computed from the record.
+fn taken(
+    record: &Record,
+    igvm: Option<&IgvmRecord>,
+    policy: &Policy,
+) -> Result<Vec<Matched>, RecordError> {
+    let vcpus = policy.vcpus.clone().unwrap_or_else(|| record.vcpus.clone());
+    let cpus = policy.cpus.clone().unwrap_or_else(|| record.cpus.clone());
+    let set = Set::new(vcpus.clone(), cpus, record.sev_features.clone())?;
+    let direct = record.launch()?.digests(&set)?.into_iter().map(DigestRecord::from);
+    let direct = direct.map(|row| Matched::of(&row));
+    let igvm = igvm.map(Matched::of_igvm);
+    let allowed = |row: &Matched| policy.vcpus.is_none() || vcpus.contains(&row.vcpus);
+    Ok(direct.chain(igvm.filter(allowed)).collect())
+}
+
+/// A launch, in words.
+fn in_words(row: &Matched, record: &Record) -> String {
+    let cpu = row.cpu.as_deref().unwrap_or("any CPU");
+    let form = match row.launch {
+        Form::DirectBoot => format!("profile {}", record.profile),
+        Form::Igvm => "from the IGVM file".to_owned(),
+    };
+    format!(
+        "the release's launch with {} vCPUs, {cpu}, SEV_FEATURES {}, {form}",
+        row.vcpus, row.sev_features
+    )
+}
+
+/// The launches that a release lists.
 fn launches<'a>(
     record: &'a Record,
     igvm: Option<&'a IgvmRecord>,
 ) -> impl Iterator<Item = Matched> + 'a {
-    let direct = record.digests.iter().map(|row| Matched {
-        launch: Form::DirectBoot,
-        vcpus: row.vcpus,
-        cpu: Some(row.cpu.clone()),
-        sev_features: row.sev_features,
-        digest: row.digest,
-    });
-    let igvm = igvm.map(|igvm| Matched {
-        launch: Form::Igvm,
-        vcpus: igvm.vcpus,
-        cpu: None,
-        sev_features: igvm.sev_features,
-        digest: igvm.digest,
-    });
-    direct.chain(igvm)
+    let direct = record.digests.iter().map(Matched::of);
+    direct.chain(igvm.map(Matched::of_igvm))
 }
 
 /// What should be known of an answer, whichever it is.

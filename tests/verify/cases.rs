@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use counterfoil::digest::{Sha256, Sha384};
-use counterfoil::launch::Policy as GuestPolicy;
+use counterfoil::launch::{Cpu, Policy as GuestPolicy};
 use counterfoil::report::binding::report_data;
 use counterfoil::report::verdict::Answer;
 use counterfoil::report::wrapper::Form;
@@ -495,6 +495,28 @@ fn a_diagnosis_is_a_diagnosis() {
     assert_eq!(diagnosis.causes.len(), 1);
     assert_eq!(diagnosis.causes[0].changes[0].reason, "vcpus");
     assert!(verdict.matched.is_none());
+}
+
+/// A policy may take launches that the record does not list: their digests follow from it too.
+#[test]
+fn launches_are_those_that_the_policy_takes() {
+    let record = record();
+    let cpu = Cpu::named("EPYC-Genoa").unwrap();
+    let digest = |cpu: &Cpu| record.digest(3, cpu.clone(), record.sev_features[0]).unwrap();
+    let mut asked = Asked::good(Product::Genoa);
+    asked.machine.set(0x90, &digest(&cpu).0);
+    assert_eq!(asked.reasons(), [Reason::MeasurementUnknown]);
+    for cpus in ["[EPYC-Genoa]", "[\"0xa10f10\"]"] {
+        asked.policy = format!("version: 1\nvcpus: [8, 3]\ncpus: {cpus}\n");
+        let verdict = asked.answer();
+        assert_eq!(verdict.verdict, Answer::Accepted, "{:#?}", verdict.reasons);
+        assert_eq!(verdict.matched.unwrap().vcpus, 3);
+        assert!(verdict.notes.iter().any(|note| note.contains("not one that the release lists")));
+    }
+    for policy in ["vcpus: [0]", "vcpus: []", "vcpus: [1, 1]", "cpus: [EPYC-Naples]", "cpus: []"] {
+        let text = format!("version: 1\n{policy}\n");
+        assert!(counterfoil::report::Policy::parse("policy.yaml", &text).is_err(), "{policy}");
+    }
 }
 
 /// Of two certificates, of which one does not hold, the other one counts; and of two lists the newer.

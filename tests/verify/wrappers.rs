@@ -16,7 +16,7 @@ use crate::asked::{Asked, Bytes};
 use crate::support::amd::table;
 
 /// The reasons that have their case here.
-pub(crate) const REASONS: [Reason; 17] = [
+pub(crate) const REASONS: [Reason; 12] = [
     Reason::WrapperUnknown,
     Reason::WrapperTruncated,
     Reason::WrapperStatus,
@@ -29,12 +29,6 @@ pub(crate) const REASONS: [Reason; 17] = [
     Reason::EvidenceReportData,
     Reason::ReportSize,
     Reason::Binding,
-    // What stands in files of their own, where the command line says which.
-    Reason::VekMalformed,
-    Reason::ArkMalformed,
-    Reason::CrlMalformed,
-    Reason::ReportVersion,
-    Reason::ReportVersion4,
 ];
 
 fn asked() -> Asked {
