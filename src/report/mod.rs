@@ -10,12 +10,15 @@
 //! over what a parser made of them.
 
 pub mod binding;
+mod bound;
 pub mod certificate;
-pub mod chain;
+mod chain;
 pub mod collateral;
 pub mod crl;
 pub mod describe;
 pub mod fields;
+mod machine;
+mod measurement;
 pub mod policy;
 pub mod product;
 pub mod reason;

@@ -259,7 +259,7 @@ fn one_bit_is_enough() {
         let ders = |collateral: &Collateral| -> Vec<Vec<u8>> {
             collateral.certificates.iter().map(|certificate| certificate.der().to_vec()).collect()
         };
-        for _ in 0..400 {
+        for _ in 0..150 {
             let mut changed = Vector {
                 report: vector.report.clone(),
                 chain: vector.chain.clone(),
