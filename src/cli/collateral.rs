@@ -20,11 +20,11 @@ use crate::whole;
 
 const EXAMPLES: &str = "\
 Examples:
-  counterfoil collateral fetch report.bin --output collateral.json
-  counterfoil collateral fetch --product Genoa --output genoa.json     without a chip's own certificate
-  counterfoil collateral fetch report.bin --from certificates/ --output collateral.json     without network
-  counterfoil collateral pack vcek.der cert_chain.pem crl.der --output collateral.json
-  counterfoil collateral show collateral.json";
+  counterfoil collateral fetch report.bin -o collateral.json
+  counterfoil collateral fetch --product Genoa -o genoa.json          for every chip, without its own
+  counterfoil collateral fetch report.bin --from DIR -o bundle.json   without network
+  counterfoil collateral pack vcek.der cert_chain.pem crl.der -o bundle.json
+  counterfoil collateral show bundle.json";
 
 /// Get, pack and show the certificates and lists of revoked ones that a report needs.
 #[derive(Debug, Args)]

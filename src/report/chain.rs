@@ -54,6 +54,17 @@ pub(super) fn check(report: &Report, signer: Signer, terms: &Terms<'_>) -> Chain
             chain.ledger.failed("signing-key", Reason::VekMissing, says);
         }
     }
+    // What else is missing is told at once, so that it can be fetched at once.
+    if let Some(product) = chain.product
+        && let Some(key) = terms.roots.of(product)
+    {
+        let ask = terms.collateral.of_kind(|kind| kind == Kind::Ask(signer)).next();
+        if ask.is_none() {
+            let says = format!("no certificate {} of {product}", Kind::Ask(signer));
+            chain.ledger.failed("chain", Reason::AskMissing, says);
+        }
+        revocation(product, ask, &[], key, terms, &mut chain.ledger);
+    }
     chain
 }
 
