@@ -22,7 +22,7 @@ fuzz_target!(|bytes: &[u8]| {
         runtime_data: None,
     };
     let _ = verify(&Question {
-        evidence: &evidence,
+        evidence: Ok(&evidence),
         collateral: &Collateral::default(),
         roots: &Roots::amd(),
         policy: &Policy::conservative(),

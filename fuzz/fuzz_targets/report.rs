@@ -25,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
         runtime_data: None,
     };
     let verdict = verify(&Question {
-        evidence: &evidence,
+        evidence: Ok(&evidence),
         collateral: &Collateral::default(),
         roots: &Roots::amd(),
         policy: &Policy::conservative(),

@@ -1,5 +1,6 @@
 //! `collateral`: what is needed beside a report, in one file.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -13,8 +14,10 @@ use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::bounded;
 use crate::input::kds::{Kds, Options, PACE, SERVICE};
 use crate::input::progress::Progress as _;
-use crate::report::certificate::{Certificate, Kind as CertificateKind};
+use crate::report::certificate::{Certificate, Endorsement, Kind as CertificateKind};
+use crate::report::describe::hex;
 use crate::report::fields::Signer;
+use crate::report::wrapper::LARGEST;
 use crate::report::{Collateral, Evidence, Product, Report, Roots, Time};
 use crate::whole;
 
@@ -47,8 +50,9 @@ struct Fetch {
     /// The report, in whatever it came in.
     #[arg(required_unless_present = "product")]
     report: Option<PathBuf>,
-    /// What every report of this line of processors needs (Milan, Genoa, Turin).
-    #[arg(long, value_name = "NAME", value_parser = product, conflicts_with = "report")]
+    /// The line of processors (Milan, Genoa, Turin): for what every report of it needs, or beside a report
+    /// of version 2, which does not say it.
+    #[arg(long, value_name = "NAME", value_parser = product)]
     product: Option<Product>,
     /// Where to put it.
     #[arg(long, short, value_name = "FILE")]
@@ -112,7 +116,7 @@ impl Fetch {
         let now = Time::from_unix(settings.now());
         let options = Options { refresh: self.refresh, pace: self.pace };
         let kds = Kds::new(&self.service, &settings.cache()?, now, options, ui)?;
-        if let Some(product) = self.product {
+        if let (Some(product), None) = (self.product, evidence) {
             let mut found = kds.chain(product, Signer::Vcek)?;
             let vlek = kds.chain(product, Signer::Vlek)?;
             found.merge(&vlek).context(Kind::Malformed, || self.service.clone())?;
@@ -124,11 +128,11 @@ impl Fetch {
         let signer = report.signer().map_err(|reason| {
             Error::new(Kind::CannotDecide, format!("the report: {}", reason.means()))
         })?;
-        let product = product_of(&report, &evidence.collateral).ok_or_else(|| {
-            let message = "the report does not say which line of processors it is from";
-            Error::new(Kind::CannotDecide, message)
-                .hint("fetch the chain by `--product`, and `counterfoil collateral pack` it with the VCEK's certificate")
-        })?;
+        let product =
+            product_of(&report, &evidence.collateral).or(self.product).ok_or_else(|| {
+                let message = "the report does not say which line of processors it is from";
+                Error::new(Kind::CannotDecide, message).hint("say it by `--product`")
+            })?;
         if signer == Signer::Vlek && evidence.collateral.of_kind(is_vek).next().is_none() {
             ui.warn("the report is signed by a VLEK, whose certificate only the cloud's operator has: it is not in the file");
         }
@@ -152,29 +156,43 @@ impl Show {
     }
 }
 
-/// Everything in some files and directories that is a certificate or a list.
-fn gather(paths: &[PathBuf], ui: &Ui) -> Result<Collateral> {
+/// Everything in some files and directories that is a certificate or a list. What is in a directory beside
+/// them is left out, and so is a certificate of no chain of AMD's.
+pub(super) fn gather(paths: &[PathBuf], ui: &Ui) -> Result<Collateral> {
     let mut all = Collateral::default();
     for path in paths {
-        for entry in WalkDir::new(path).sort_by_file_name().follow_links(true) {
-            let entry = entry
-                .context(Kind::Environment, || format!("failed reading `{}`", path.display()))?;
-            if entry.file_type().is_dir() {
-                continue;
+        if !path.is_dir() {
+            let found = read_collateral(path)?;
+            all.merge(&found).context(Kind::Malformed, || format!("`{}`", path.display()))?;
+            continue;
+        }
+        for entry in WalkDir::new(path).sort_by_file_name() {
+            let named = || format!("failed reading `{}`", path.display());
+            let entry = entry.context(Kind::Environment, named)?;
+            let path = entry.path();
+            // A pipe would be waited for, a link may lead anywhere.
+            let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file);
+            let found = metadata.and_then(|_| read_collateral(path).ok());
+            match found {
+                Some(found) => all
+                    .merge(&found)
+                    .context(Kind::Malformed, || format!("`{}`", path.display()))?,
+                None if entry.file_type().is_dir() => {}
+                None => ui
+                    .note(&format!("`{}` is no certificate and no list: left out", path.display())),
             }
-            let named = || format!("`{}`", entry.path().display());
-            let found = match read_collateral(entry.path()) {
-                Ok(found) => found,
-                // A directory may well have something else in it too; a file that was named may not.
-                Err(_) if entry.depth() > 0 => {
-                    ui.note(&format!("{} is no certificate and no list: left out", named()));
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            all.merge(&found).context(Kind::Malformed, named)?;
         }
     }
+    all.certificates.retain(|certificate| {
+        let known = certificate.kind().is_some();
+        if !known {
+            ui.note(&format!(
+                "`{}` is of no chain of AMD's: left out",
+                printable(&certificate.subject())
+            ));
+        }
+        known
+    });
     if all.certificates.is_empty() && all.crls.is_empty() {
         return Err(Error::new(Kind::CannotDecide, "no certificate and no list was found"));
     }
@@ -196,7 +214,7 @@ fn write(collateral: &Collateral, path: &Path, ui: &Ui) -> Result<()> {
 
 /// The report in a file, and what came with it.
 fn read_evidence(path: &Path) -> Result<Evidence> {
-    Evidence::open(&bounded::whole(path)?)
+    Evidence::open(&bounded::at_most(path, LARGEST as u64)?)
         .context(Kind::Malformed, || format!("no report in `{}`", path.display()))
 }
 
@@ -222,19 +240,18 @@ fn kind(certificate: &Certificate) -> String {
     certificate.kind().map_or("unknown".to_owned(), |kind| kind.to_string())
 }
 
-/// What the certificate of a signing key is for.
-fn endorses(certificate: &Certificate) -> Option<String> {
-    let found = certificate.endorsement().ok()?;
-    let fmc = found.fmc.map_or(String::new(), |fmc| format!("fmc {fmc}, "));
-    let whose = match (&found.hw_id, &found.csp_id) {
+/// What the certificate of a signing key is for, as one line.
+fn endorses(of: &Endorsement) -> String {
+    let fmc = of.fmc.map_or(String::new(), |fmc| format!("fmc {fmc}, "));
+    let whose = match (&of.hw_id, &of.csp_id) {
         (_, Some(csp)) => format!("operator {csp}"),
-        (Some(id), None) => format!("chip {}", crate::report::describe::hex(id)),
+        (Some(id), None) => format!("chip {}", hex(id)),
         (None, None) => "nobody".to_owned(),
     };
-    Some(format!(
+    format!(
         "{}, {fmc}bootloader {}, tee {}, snp {}, microcode {}, {whose}",
-        found.product_name, found.bootloader, found.tee, found.snp, found.microcode
-    ))
+        of.product_name, of.bootloader, of.tee, of.snp, of.microcode
+    )
 }
 
 fn as_json(found: &Collateral) -> Value {
@@ -246,7 +263,16 @@ fn as_json(found: &Collateral) -> Value {
             "issuer": certificate.issuer_name(),
             "valid_from": from,
             "valid_to": to,
-            "endorses": endorses(certificate),
+            "endorses": certificate.endorsement().ok().map(|of| json!({
+                "product": of.product_name,
+                "fmc": of.fmc,
+                "bootloader": of.bootloader,
+                "tee": of.tee,
+                "snp": of.snp,
+                "microcode": of.microcode,
+                "chip_id": of.hw_id.as_deref().map(hex),
+                "csp_id": of.csp_id,
+            })),
             "sha256": crate::digest::Sha256::of(certificate.der()),
         })
     };
@@ -273,7 +299,7 @@ fn as_text(ui: &Ui, found: &Collateral) -> String {
         text += &format!("{}\n", ui.paint(Style::Bold, &head));
         text += &format!("      by      {}\n", printable(&certificate.issuer_name()));
         text += &format!("      valid   {from} to {to}\n");
-        if let Some(endorses) = endorses(certificate) {
+        if let Ok(endorses) = certificate.endorsement().map(|of| endorses(&of)) {
             text += &format!("      for     {}\n", printable(&endorses));
         }
         let pinned =

@@ -3,10 +3,14 @@
 mod ask;
 mod shown;
 
+use std::collections::BTreeSet;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde_json::json;
 
+use crate::cli::collateral::gather;
 use crate::cli::settings::Settings;
 use crate::cli::ui::Ui;
 use crate::digest::{Sha256, Sha384, parse_hex};
@@ -18,6 +22,7 @@ use crate::launch::igvm::IgvmRecord;
 use crate::release::open::{Release, read_record};
 use crate::report::policy::{self, Binding, ReportData};
 use crate::report::verdict::Answer;
+use crate::report::wrapper::LARGEST;
 use crate::report::{
     Collateral, Evidence, Expected, Policy, Question, Reason, Roots, Time, Verdict, verify,
 };
@@ -41,8 +46,8 @@ Exit codes: 0 accepted, 10 rejected, 20 something is missing, 30 malformed.";
 ///
 /// The report's signature is followed to AMD's root, which is built in; certificates are held against the
 /// report's chip and firmware, and against the list of revoked ones; the machine against a policy; and its
-/// launch digest against those that the release's launch record gives, which are computed anew. Every
-/// reason has a stable name: `--list-reasons`.
+/// launch digest against those that follow from the release's launch record. Every reason has a stable name:
+/// `--list-reasons`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Verify {
@@ -64,10 +69,13 @@ pub(super) struct Verify {
     /// Ask only who signed and what the machine is, whatever it runs.
     #[arg(long, group = "expected")]
     any_measurement: bool,
-    /// Certificates and lists of revoked ones: a file of `counterfoil collateral`, PEM, DER, or a
-    /// certificate table (`auxblob`); may be given again.
-    #[arg(long, value_name = "FILE", alias = "certificates")]
+    /// Certificates and lists of revoked ones: a file of `counterfoil collateral`, PEM, DER, a certificate
+    /// table (`auxblob`), Azure's JSON, or a directory of them; may be given again.
+    #[arg(long, value_name = "PATH", alias = "certificates")]
     collateral: Vec<PathBuf>,
+    /// Also hold the release's files against its record, all of them; a digest in `igvm.json` counts only then.
+    #[arg(long, requires = "release")]
+    artifacts: bool,
     /// What the machine must be; the default is printed by `--show-policy`.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -104,7 +112,10 @@ pub(super) struct Verify {
 impl Verify {
     pub(super) fn run(self, ui: &Ui, settings: &Settings) -> Result<()> {
         if self.show_policy {
-            return ui.answer(policy::DEFAULT);
+            return match ui.is_json() {
+                true => ui.json(&json!({ "policy": policy::DEFAULT })),
+                false => ui.answer(policy::DEFAULT),
+            };
         }
         if self.list_reasons {
             return shown::reasons(ui);
@@ -118,33 +129,28 @@ impl Verify {
             Some(path) => read_root(path)?,
             None => Roots::amd(),
         };
-        let mut collateral = Collateral::default();
-        for path in &self.collateral {
-            let found = read_collateral(path)?;
-            collateral
-                .merge(&found)
-                .context(Kind::Malformed, || format!("`{}`", path.display()))?;
-        }
+        let collateral = match self.collateral.as_slice() {
+            [] => Collateral::default(),
+            paths => gather(paths, ui)?,
+        };
         self.bind(&mut policy)?;
         let (bytes, nonce) = self.evidence(ui)?;
         // After the evidence was fetched: a certificate may have begun to be valid just now.
         let at = self.at.unwrap_or_else(|| Time::from_unix(settings.now()));
-        let verdict = match Evidence::open(&bytes) {
-            Ok(evidence) => verify(&Question {
-                evidence: &evidence,
-                collateral: &collateral,
-                roots: &roots,
-                policy: &policy,
-                expected: known.expected(),
-                nonce,
-                at,
-            }),
-            Err(error) => crate::report::verify::unreadable(&error, at, &roots),
-        };
+        let verdict = verify(&Question {
+            evidence: Evidence::open(&bytes).as_ref(),
+            collateral: &collateral,
+            roots: &roots,
+            policy: &policy,
+            expected: known.expected(),
+            nonce,
+            at,
+        });
         match ui.is_json() {
             true => ui.json(&verdict)?,
             false => shown::verdict(ui, &verdict)?,
         }
+        known.hint(ui, &verdict, self.artifacts);
         if self.at.is_none() {
             ui.note(&format!("the time is this machine's: {at}; say another by `--at`"));
         }
@@ -163,7 +169,13 @@ impl Verify {
         }
         let path = self.report.as_deref().unwrap_or(Path::new("-"));
         let path = if path == Path::new("-") { Path::new("/dev/stdin") } else { path };
-        Ok((bounded::whole(path)?, self.nonce))
+        // One byte more, so that what is too large is seen and told like everything else.
+        let mut bytes = Vec::new();
+        let file = bounded::open(path)?;
+        std::io::Read::take(file, LARGEST as u64 + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| bounded::failed(path, error))?;
+        Ok((bytes, self.nonce))
     }
 
     /// What must run there.
@@ -175,10 +187,8 @@ impl Verify {
             return Ok(Known::Anything);
         }
         let read = match (&self.release, &self.record) {
-            (Some(release), _) => {
-                Release::open(release).map(|release| (release.record, release.igvm))
-            }
-            (None, Some(record)) => read_record(record).map(|record| (record, None)),
+            (Some(root), _) => self.opened(root),
+            (None, Some(record)) => read_record(record).map(Recorded::alone),
             (None, None) => {
                 let message = "nothing to compare the report with";
                 return Err(Error::new(Kind::Usage, message).hint(
@@ -188,7 +198,7 @@ impl Verify {
             }
         };
         match read {
-            Ok((record, igvm)) => Ok(Known::Release(Box::new((record, igvm)))),
+            Ok(recorded) => Ok(Known::Release(Box::new(recorded))),
             // A record that contradicts itself is a reason like any other.
             Err(error) if error.kind() == Kind::Rejected => {
                 let mut text = error.to_string();
@@ -201,6 +211,18 @@ impl Verify {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The records of a release. What `launch.json` says is computed again; that it is of the release's files,
+    /// and `igvm.json` anything at all, is known once those were read.
+    fn opened(&self, root: &Path) -> Result<Recorded> {
+        let release = Release::open(root)?;
+        if self.artifacts {
+            release.check_artifacts()?;
+        }
+        let aside = release.igvm.as_ref().map(|igvm| igvm.digest).filter(|_| !self.artifacts);
+        let igvm = release.igvm.filter(|_| self.artifacts);
+        Ok(Recorded { record: release.record, igvm, aside })
     }
 
     /// What the command line says of REPORT_DATA counts more than the policy.
@@ -227,19 +249,51 @@ impl Verify {
     }
 }
 
+/// What is known of a release.
+struct Recorded {
+    record: Record,
+    igvm: Option<IgvmRecord>,
+    /// A digest that the release claims too, and that does not count.
+    aside: Option<Sha384>,
+}
+
+impl Recorded {
+    fn alone(record: Record) -> Self {
+        Self { record, igvm: None, aside: None }
+    }
+}
+
 /// What the machine must run, held.
 enum Known {
-    Release(Box<(Record, Option<IgvmRecord>)>),
+    Release(Box<Recorded>),
     Invalid(String),
     Measurement(Sha384),
     Anything,
 }
 
 impl Known {
+    /// What an answer rests on beside the evidence.
+    fn hint(&self, ui: &Ui, verdict: &Verdict, artifacts: bool) {
+        let Self::Release(release) = self else { return };
+        let digest = verdict.report.as_ref().map(|report| report.measurement);
+        if release.aside.is_some() && release.aside == digest {
+            ui.note(
+                "MEASUREMENT is the digest in `igvm.json`, for which the launch record does not vouch: with \
+                 `--artifacts` the IGVM file is made again from the release's files, and then it counts",
+            );
+        }
+        if verdict.matched.is_some() && !artifacts {
+            ui.note(
+                "the digests follow from the launch record; that the record is of the release's files is checked by \
+                 `--artifacts`, and that the files follow from their inputs by `counterfoil reproduce`",
+            );
+        }
+    }
+
     fn expected(&self) -> Expected<'_> {
         match self {
             Self::Release(release) => {
-                Expected::Release { record: &release.0, igvm: release.1.as_ref() }
+                Expected::Release { record: &release.record, igvm: release.igvm.as_ref() }
             }
             Self::Invalid(why) => Expected::Invalid(why),
             Self::Measurement(measurement) => Expected::Measurement(*measurement),
@@ -257,7 +311,8 @@ fn failure(verdict: &Verdict) -> Result<()> {
         Answer::Malformed => (Kind::Malformed, "the evidence is malformed"),
     };
     let mut codes: Vec<&str> = verdict.reasons.iter().map(|reason| reason.code.code()).collect();
-    codes.dedup();
+    let mut seen = BTreeSet::new();
+    codes.retain(|code| seen.insert(*code));
     let mut error = Error::new(kind, format!("{word}: {}", codes.join(", ")));
     let missing = [Reason::VekMissing, Reason::AskMissing, Reason::CrlMissing];
     if verdict.reasons.iter().any(|reason| missing.contains(&reason.code)) {
@@ -270,12 +325,12 @@ fn failure(verdict: &Verdict) -> Result<()> {
 
 /// Certificates and lists from one file.
 pub(super) fn read_collateral(path: &Path) -> Result<Collateral> {
-    let named = || format!("`{}`", path.display());
-    Collateral::read(&bounded::whole(path)?).context(Kind::Malformed, named)
+    let named = || format!("`{}` is nothing to decide by", path.display());
+    Collateral::read(&bounded::at_most(path, LARGEST as u64)?).context(Kind::Malformed, named)
 }
 
 fn read_policy(path: &Path) -> Result<Policy> {
-    let bytes = bounded::whole(path)?;
+    let bytes = bounded::at_most(path, LARGEST as u64)?;
     let text = String::from_utf8(bytes)
         .context(Kind::Malformed, || format!("`{}` is not text", path.display()))?;
     Policy::parse(&path.display().to_string(), &text)
@@ -299,7 +354,7 @@ fn key_digest(text: &str) -> Result<Sha256> {
         return Ok(digest);
     }
     let path = Path::new(text);
-    let bytes = bounded::whole(path).map_err(|error| {
+    let bytes = bounded::at_most(path, LARGEST as u64).map_err(|error| {
         error.hint("give 64 hex digits, or a file with a public key or a certificate")
     })?;
     crate::report::binding::spki(&bytes).map(Sha256::of).ok_or_else(|| {

@@ -49,6 +49,23 @@ pub fn whole(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Reads `path` whole if it has at most `most` bytes; of a larger one no more than that is read.
+///
+/// # Errors
+/// As [`whole`], and [`Kind::Malformed`] when there is more.
+pub fn at_most(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut file = open(path)?.take(most.saturating_add(1));
+    file.read_to_end(&mut bytes).map_err(|error| failed(path, error))?;
+    match bytes.len() as u64 > most {
+        false => Ok(bytes),
+        true => {
+            let message = format!("`{}` has more than {most} bytes", path.display());
+            Err(Error::new(Kind::Malformed, message))
+        }
+    }
+}
+
 /// Why reading `path` failed, as a person meets it.
 pub fn failed(path: &Path, error: io::Error) -> Error {
     if error.kind() != io::ErrorKind::FileTooLarge {

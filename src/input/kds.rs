@@ -16,6 +16,7 @@ use crate::digest::Sha256;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::http::{Client, Error as HttpError, Settings};
 use crate::input::progress::Progress;
+use crate::report::certificate::Kind as CertificateKind;
 use crate::report::describe::hex;
 use crate::report::fields::Signer;
 use crate::report::{Collateral, Product, Report, Tcb, Time};
@@ -52,7 +53,7 @@ pub struct Kds<'a> {
 /// How the service is asked.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Whether what is kept and can change is asked for again.
+    /// Whether what is kept is asked for again.
     pub refresh: bool,
     /// Seconds between two requests for a VCEK's certificate, also by other processes of this user.
     pub pace: u64,
@@ -96,9 +97,17 @@ impl<'a> Kds<'a> {
     ) -> Result<Collateral> {
         let mut found = self.chain(product, signer)?;
         if signer == Signer::Vcek {
-            let url = vcek(report, product)?;
-            let der = self.get(&url, None, |bytes| Collateral::read(bytes).is_ok())?;
-            merge(&mut found, &der, &url)?;
+            let path = vcek(report, product)?;
+            let chip = report.chip_id();
+            let is = |found: &Collateral| match found.certificates.as_slice() {
+                [one] => one.endorsement().is_ok_and(|of| {
+                    of.hw_id.as_deref() == chip.get(..product.chip_id_size())
+                        && found.crls.is_empty()
+                }),
+                _ => false,
+            };
+            let certificate = self.get(&path, None, "the certificate of the chip's key", is)?;
+            merge(&mut found, &certificate, &path)?;
         }
         Ok(found)
     }
@@ -113,39 +122,52 @@ impl<'a> Kds<'a> {
             Signer::Vlek => "vlek",
         };
         let mut found = Collateral::default();
-        for (name, keep) in [("cert_chain", KEEP_CHAIN), ("crl", KEEP_CRL)] {
-            let path = format!("{kind}/v1/{product}/{name}");
-            let bytes = self.get(&path, Some(keep), |bytes| Collateral::read(bytes).is_ok())?;
-            merge(&mut found, &bytes, &path)?;
-        }
+        let has = |found: &Collateral, kind| found.of_kind(|of| of == kind).next().is_some();
+        let chain = |found: &Collateral| {
+            has(found, CertificateKind::Ask(signer)) && has(found, CertificateKind::Ark)
+        };
+        let path = format!("{kind}/v1/{product}/cert_chain");
+        let certificates = self.get(&path, Some(KEEP_CHAIN), "the chain of the product", chain)?;
+        merge(&mut found, &certificates, &path)?;
+        let list = |found: &Collateral| found.crls.len() == 1 && found.certificates.is_empty();
+        let path = format!("{kind}/v1/{product}/crl");
+        let crl = self.get(&path, Some(KEEP_CRL), "the list of revoked certificates", list)?;
+        merge(&mut found, &crl, &path)?;
         found.fetched = Some(self.started.0);
         Ok(found)
     }
 
-    /// What is at `path`, from what is kept if it is not older than `keep`.
-    fn get(&self, path: &str, keep: Option<u64>, good: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>> {
+    /// What is at `path`, from what is kept if it is not older than `keep`, and if it is `what` is meant.
+    fn get(
+        &self,
+        path: &str,
+        keep: Option<u64>,
+        what: &str,
+        is: impl Fn(&Collateral) -> bool,
+    ) -> Result<Collateral> {
+        let read = |bytes: Vec<u8>| Collateral::read(&bytes).ok().filter(&is);
         let kept = self.cache.join(path.replace(['?', '&'], "/"));
-        if let Some(bytes) = self.kept(&kept, keep).filter(|bytes| good(bytes)) {
+        if let Some(found) = self.kept(&kept, keep).and_then(read) {
             self.progress.detail(&format!("`{path}` is kept from before"));
-            return Ok(bytes);
+            return Ok(found);
         }
         let url = format!("{}/{path}", self.service);
-        // Only these are counted by the service.
+        // Only certificates of chips are counted by the service.
         let bytes = self.fetch(&url, keep.is_none())?;
-        if !good(&bytes) {
-            let message = format!("what `{url}` answers is neither a certificate nor a list");
+        let Some(found) = read(bytes.clone()) else {
+            let message = format!("what `{url}` answers is not {what}");
             return Err(Error::new(Kind::Environment, message)
                 .hint("see whether something stands between this machine and the service"));
-        }
+        };
         self.keep(&kept, &bytes)?;
-        Ok(bytes)
+        Ok(found)
     }
 
     fn kept(&self, path: &Path, keep: Option<u64>) -> Option<Vec<u8>> {
-        let lasting = keep.is_none();
-        if self.options.refresh && !lasting {
+        if self.options.refresh {
             return None;
         }
+        let lasting = keep.is_none();
         let fresh =
             lasting || self.age(path).is_some_and(|age| keep.is_some_and(|keep| age <= keep));
         fresh.then(|| fs::read(path).ok()).flatten()
@@ -244,8 +266,6 @@ fn vcek(report: &Report, product: Product) -> Result<String> {
     ))
 }
 
-fn merge(into: &mut Collateral, bytes: &[u8], path: &str) -> Result<()> {
-    let named = || format!("`{path}` of the key service");
-    let found = Collateral::read(bytes).context(Kind::Environment, named)?;
-    into.merge(&found).context(Kind::Environment, named)
+fn merge(into: &mut Collateral, found: &Collateral, path: &str) -> Result<()> {
+    into.merge(found).context(Kind::Environment, || format!("`{path}` of the key service"))
 }

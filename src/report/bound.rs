@@ -7,7 +7,7 @@ use super::policy::{Binding, Need, ReportData};
 use super::reason::Reason;
 use super::verdict::Ledger;
 use super::verify::Question;
-use super::wrapper::Evidence;
+use super::wrapper::{Claim, Evidence};
 
 /// What the agent says that it has asked for, against what the firmware says.
 pub(super) fn claim(report: &Report, evidence: &Evidence, ledger: &mut Ledger) {
@@ -17,12 +17,19 @@ pub(super) fn claim(report: &Report, evidence: &Evidence, ledger: &mut Ledger) {
     }
 }
 
-pub(super) fn report_data(report: &Report, question: &Question<'_>, ledger: &mut Ledger) {
+pub(super) fn report_data(
+    report: &Report,
+    evidence: &Evidence,
+    question: &Question<'_>,
+    ledger: &mut Ledger,
+) {
     const CHECK: &str = "report-data";
     let found = report.report_data();
     let labelled = matches!(question.policy.report_data, ReportData::Labelled(_));
+    // Whoever knows all 64 bytes has made them for this report, or can.
+    let raw = matches!(question.policy.report_data, ReportData::Raw(_));
     match (question.nonce, question.policy.freshness.nonce) {
-        (None, Need::Required) => {
+        (None, Need::Required) if !raw => {
             ledger.failed("freshness", Reason::NonceMissing, "no nonce was given")
         }
         (Some(_), _) if !labelled => {
@@ -55,15 +62,23 @@ pub(super) fn report_data(report: &Report, question: &Question<'_>, ledger: &mut
                 false => ledger.failed(CHECK, Reason::ReportData, differs(&expected)),
             }
         }
-        ReportData::Labelled(binding) => labelled_data(report, question, binding, ledger),
+        ReportData::Labelled(binding) => {
+            labelled_data(report, evidence.claim, question, binding, ledger)
+        }
     }
 }
 
 /// What our agent makes of a nonce and of what the guest has bound.
-fn labelled_data(report: &Report, question: &Question<'_>, wanted: Binding, ledger: &mut Ledger) {
+fn labelled_data(
+    report: &Report,
+    claim: Option<Claim>,
+    question: &Question<'_>,
+    wanted: Binding,
+    ledger: &mut Ledger,
+) {
     const CHECK: &str = "report-data";
-    let claim = question.evidence.claim;
-    let said = claim.and_then(|claim| claim.binding);
+    // Zeros are what nothing bound is.
+    let said = claim.and_then(|claim| claim.binding).filter(|said| *said != [0; 32]);
     // Without a nonce of the verifier's the evidence's own shows what it binds, and not when.
     let Some(nonce) = question.nonce.or(claim.and_then(|claim| claim.nonce)) else {
         ledger.failed(

@@ -221,6 +221,11 @@ impl Certificate {
                 return Err(ExtensionError::Value(unused.1));
             }
         }
+        match level((STRUCT_VERSION, "structVersion"))? {
+            Some(0 | 1) => {}
+            Some(_) => return Err(ExtensionError::Value("structVersion")),
+            None => return Err(ExtensionError::Missing("structVersion")),
+        }
         let product_name =
             text(PRODUCT_NAME, "productName")?.ok_or(ExtensionError::Missing("productName"))?;
         Ok(Endorsement {

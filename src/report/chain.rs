@@ -6,7 +6,8 @@ use p384::ecdsa::signature::Verifier as _;
 use super::certificate::{Certificate, Endorsement, Kind};
 use super::collateral::Collateral;
 use super::crl::Crl;
-use super::fields::{Report, Signer};
+use super::describe::hex;
+use super::fields::{Report, Signer, Version};
 use super::policy::{Freshness, Need};
 use super::product::{Product, Tcb};
 use super::reason::Reason;
@@ -31,12 +32,17 @@ pub(super) struct Chain {
 }
 
 /// Checks the report's signature and all that stands behind it. Of several certificates that could be the
-/// signing key's, the one that holds best counts: whoever adds others cannot make a good one bad.
+/// signing key's, the one that holds best counts: others, of other machines or other times, spoil nothing.
 pub(super) fn check(report: &Report, signer: Signer, terms: &Terms<'_>) -> Chain {
-    let candidates = terms.collateral.of_kind(|kind| kind == Kind::Vek(signer));
-    let chains = candidates.map(|vek| with(report, signer, vek, terms));
-    if let Some(best) = chains.min_by_key(|chain| chain.ledger.failures()) {
-        return best;
+    let candidates = || terms.collateral.of_kind(|kind| kind == Kind::Vek(signer));
+    // Whose key did not sign the report cannot hold better than one whose key did.
+    let signed = candidates().filter(|vek| signs(report, vek) == Ok(true));
+    let best = |chain: &Chain| chain.ledger.failures();
+    let found = signed.map(|vek| with(report, signer, vek, terms)).min_by_key(best);
+    if let Some(found) =
+        found.or_else(|| candidates().next().map(|vek| with(report, signer, vek, terms)))
+    {
+        return found;
     }
     let mut chain = Chain { product: product_of(report), ..Chain::default() };
     let other = terms.collateral.of_kind(|kind| matches!(kind, Kind::Vek(_))).next();
@@ -53,6 +59,10 @@ pub(super) fn check(report: &Report, signer: Signer, terms: &Terms<'_>) -> Chain
             let says = format!("no certificate of a {}", signer.name());
             chain.ledger.failed("signing-key", Reason::VekMissing, says);
         }
+    }
+    if let (None, Some(cpu)) = (chain.product, report.cpu()) {
+        let says = format!("CPUID {cpu} is of no processor that is known");
+        chain.ledger.failed("product", Reason::ProductUnknown, says);
     }
     // What else is missing is told at once, so that it can be fetched at once.
     if let Some(product) = chain.product
@@ -87,10 +97,16 @@ fn with(report: &Report, signer: Signer, vek: &Certificate, terms: &Terms<'_>) -
         }
     };
     let said = product_of(report);
+    let silent = report.version() == Version::V2;
     let certified = endorsement.as_ref().and_then(|endorsement| endorsement.product);
-    chain.product = said.or(certified);
+    chain.product = said.or(certified.filter(|_| silent));
     chain.csp_id = endorsement.as_ref().and_then(|endorsement| endorsement.csp_id.clone());
     match (said, certified) {
+        (None, _) if !silent => {
+            let cpu = report.cpu().map_or("none".to_owned(), |cpu| cpu.to_string());
+            let says = format!("CPUID {cpu} is of no processor that is known");
+            ledger.failed("product", Reason::ProductUnknown, says);
+        }
         (None, None) => ledger.failed(
             "product",
             Reason::ProductUndetermined,
@@ -123,26 +139,32 @@ fn with(report: &Report, signer: Signer, vek: &Certificate, terms: &Terms<'_>) -
 /// The report's signature: ECDSA on P-384 with SHA-384 over the bytes before it (SNP ABI, section "Digital
 /// Signatures", table "ECDSA P-384 with SHA-384 Signature Structure").
 fn signature(report: &Report, vek: &Certificate, ledger: &mut Ledger) {
-    let signature =
-        report.signature().and_then(|(r, s)| p384::ecdsa::Signature::from_scalars(r, s).ok());
-    match (vek.p384_key(), signature) {
-        (None, _) => ledger.failed(
-            "report-signature",
-            Reason::VekKey,
-            "the certificate's key is not on P-384",
-        ),
-        (_, None) => ledger.failed(
-            "report-signature",
-            Reason::ReportSignatureForm,
+    const CHECK: &str = "report-signature";
+    let by = vek.name();
+    match signs(report, vek) {
+        Ok(true) => ledger.passed(CHECK, format!("the key of {by} signed these bytes")),
+        Ok(false) => {
+            let says = format!("the key of {by} did not sign these bytes");
+            ledger.failed(CHECK, Reason::ReportSignature, says);
+        }
+        Err(Reason::VekKey) => {
+            ledger.failed(CHECK, Reason::VekKey, format!("the key of {by} is not on P-384"));
+        }
+        Err(reason) => ledger.failed(
+            CHECK,
+            reason,
             "R and S are not numbers of the group, or something stands behind them",
         ),
-        (Some(key), Some(signature)) => ledger.hold(
-            "report-signature",
-            key.verify(report.signed(), &signature).is_ok(),
-            Reason::ReportSignature,
-            "ECDSA P-384 over the 672 bytes before the signature",
-        ),
     }
+}
+
+/// Whether the key of a certificate signed the report.
+fn signs(report: &Report, vek: &Certificate) -> Result<bool, Reason> {
+    let key = vek.p384_key().ok_or(Reason::VekKey)?;
+    let signature =
+        report.signature().and_then(|(r, s)| p384::ecdsa::Signature::from_scalars(r, s).ok());
+    let signature = signature.ok_or(Reason::ReportSignatureForm)?;
+    Ok(key.verify(report.signed(), &signature).is_ok())
 }
 
 /// The certificate over the signing key's, up to the root.
@@ -182,8 +204,12 @@ fn intermediate(
     };
     let arks = terms.collateral.of_kind(|kind| kind == Kind::Ark);
     let arks: Vec<&Certificate> = arks.filter(|ark| ark.name() == root).collect();
+    let pinned = match terms.roots.is_amd() {
+        true => "built in",
+        false => "given",
+    };
     if arks.is_empty() {
-        ledger.passed("root", format!("{root}, by the key that is built in"));
+        ledger.passed("root", format!("{root}, by the key that is {pinned}"));
     }
     for ark in &arks {
         if !terms.roots.is_pinned(product, ark) {
@@ -195,7 +221,7 @@ fn intermediate(
                 format!("the certificate {root} that came along is not signed by its own key");
             ledger.failed("root", Reason::ArkSignature, says);
         } else {
-            ledger.passed("root", format!("{root}, whose key is the one that is built in"));
+            ledger.passed("root", format!("{root}, whose key is the one that is {pinned}"));
             validity(ark, terms.at, ARK_VALIDITY, ledger);
         }
     }
@@ -227,12 +253,9 @@ fn under(
                 );
             } else {
                 let holds = vek.is_signed_by(&ask_key);
-                ledger.hold(
-                    "chain",
-                    holds,
-                    Reason::VekSignature,
-                    format!("{leaf} is signed by {name}"),
-                );
+                let word = if holds { "is" } else { "is not" };
+                let says = format!("{leaf} {word} signed by {name}");
+                ledger.hold("chain", holds, Reason::VekSignature, says);
             }
         }
     }
@@ -245,8 +268,14 @@ fn under(
     } else if !ask.is_pss() {
         ledger.failed("chain", Reason::AskAlgorithm, format!("{name} is not signed by RSASSA-PSS"));
     } else {
-        let says = format!("{name} is signed by {root}");
-        ledger.hold("chain", ask.is_signed_by(key), Reason::AskSignature, says);
+        let holds = ask.is_signed_by(key);
+        let word = if holds { "is" } else { "is not" };
+        ledger.hold(
+            "chain",
+            holds,
+            Reason::AskSignature,
+            format!("{name} {word} signed by {root}"),
+        );
     }
     validity(ask, at, ASK_VALIDITY, ledger);
 }
@@ -271,6 +300,9 @@ fn validity(
     }
 }
 
+/// AMD has a list for VCEKs and one for VLEKs, of one root and in one form. Whatever a list that the root
+/// signed names is revoked, however old the list is and whatever another says; how recent the best of them is,
+/// is another question.
 fn revocation(
     product: Product,
     ask: Option<&Certificate>,
@@ -281,71 +313,63 @@ fn revocation(
 ) {
     const CHECK: &str = "revocation";
     let root = roots::name(product);
-    let crls = terms.collateral.crls.iter().filter(|crl| crl.issuer_name() == root);
-    let judged = crls.map(|crl| (crl, recent(crl, key, terms)));
-    // The latest of those that hold; where none does, what is wrong with the latest.
-    let best = judged.max_by_key(|(crl, wrong)| (wrong.is_none(), crl.this_update()));
-    let Some((crl, wrong)) = best else {
-        match (terms.collateral.crls.first(), terms.freshness.crl) {
-            (Some(other), _) => {
-                let says = format!(
-                    "the list of revoked certificates is by {}, not by {root}",
-                    other.issuer_name()
-                );
-                ledger.failed(CHECK, Reason::CrlIssuer, says);
-            }
-            (None, Need::Required) => {
-                ledger.failed(
-                    CHECK,
-                    Reason::CrlMissing,
-                    format!("no list of revoked certificates of {root}"),
-                );
-            }
-            (None, Need::Optional) => {
-                ledger.not_checked(
-                    CHECK,
-                    "no list of revoked certificates; the policy does not ask for one",
-                );
-            }
-        }
-        return;
-    };
-    if let Some((reason, says)) = wrong {
+    let required = terms.freshness.crl == Need::Required;
+    let (ours, others): (Vec<&Crl>, Vec<&Crl>) =
+        terms.collateral.crls.iter().partition(|crl| crl.issuer_name() == root);
+    let (signed, forged): (Vec<&Crl>, Vec<&Crl>) =
+        ours.into_iter().partition(|crl| crl.is_pss() && crl.is_signed_by(key));
+    for crl in &forged {
+        let (reason, says) = match crl.is_pss() {
+            true => (Reason::CrlSignature, "the list is not signed by the root's key"),
+            false => (Reason::CrlAlgorithm, "the list is not signed by RSASSA-PSS"),
+        };
         ledger.failed(CHECK, reason, says);
     }
-    // Also by a list that is out of date: what is revoked stays so.
-    let signed = crl.is_pss() && crl.is_signed_by(key);
-    if signed && ask.is_some_and(|ask| crl.revokes(ask)) {
-        ledger.failed(
-            CHECK,
-            Reason::AskRevoked,
-            format!("{root} has revoked the intermediate certificate"),
-        );
-    } else if signed && arks.iter().any(|ark| crl.revokes(ark)) {
+    if signed.iter().any(|crl| ask.is_some_and(|ask| crl.revokes(ask))) {
+        let says = format!("{root} has revoked the intermediate certificate");
+        ledger.failed(CHECK, Reason::AskRevoked, says);
+        return;
+    }
+    if signed.iter().any(|crl| arks.iter().any(|ark| crl.revokes(ark))) {
         ledger.failed(CHECK, Reason::ArkRevoked, format!("{root} has revoked itself"));
-    } else if signed && ask.is_some() {
-        let until =
-            crl.next_update().map_or(String::new(), |until| format!(", valid until {until}"));
-        let says = format!("none is in {root}'s list of {}{until}", crl.this_update());
-        ledger.passed(CHECK, says);
+        return;
+    }
+    let judged = signed.into_iter().map(|crl| (crl, outdated(crl, terms)));
+    let best = judged.max_by_key(|(crl, wrong)| (wrong.is_none(), crl.this_update()));
+    let missing = || match others.first() {
+        Some(other) => {
+            let says = format!(
+                "the list of revoked certificates is by {}, not by {root}",
+                other.issuer_name()
+            );
+            (Reason::CrlIssuer, says)
+        }
+        None => (Reason::CrlMissing, format!("no list of revoked certificates of {root}")),
+    };
+    let wrong = match best {
+        Some((crl, None)) => {
+            let until =
+                crl.next_update().map_or(String::new(), |until| format!(", valid until {until}"));
+            let says = format!("none is in {root}'s list of {}{until}", crl.this_update());
+            return ledger.passed(CHECK, says);
+        }
+        Some((_, Some(wrong))) => wrong,
+        // What was wrong with it has been said.
+        None if !forged.is_empty() => return,
+        None => missing(),
+    };
+    match (required, wrong) {
+        (true, (reason, says)) => ledger.failed(CHECK, reason, says),
+        (false, (_, says)) => {
+            ledger.not_checked(CHECK, format!("{says}; the policy does not ask for one"))
+        }
     }
 }
 
-/// What is wrong with a list.
-fn recent(crl: &Crl, key: &rsa::RsaPublicKey, terms: &Terms<'_>) -> Option<(Reason, String)> {
+/// Why a list says too little about the time in question. A later one says more: what is not revoked by then
+/// was not before.
+fn outdated(crl: &Crl, terms: &Terms<'_>) -> Option<(Reason, String)> {
     let (made, at) = (crl.this_update(), terms.at);
-    if !crl.is_pss() {
-        return Some((Reason::CrlAlgorithm, "the list is not signed by RSASSA-PSS".to_owned()));
-    }
-    if !crl.is_signed_by(key) {
-        return Some((Reason::CrlSignature, "the list is not signed by the root's key".to_owned()));
-    }
-    if made > at {
-        return Some((
-            Reason::CrlNotYetValid,
-            format!("the list is of {made}, which is after {at}"),
-        ));
-    }
     if let Some(next) = crl.next_update().filter(|next| at > *next) {
         return Some((
             Reason::CrlStale,
@@ -396,6 +420,12 @@ fn chip(
     let size = product.chip_id_size();
     match (signer, &endorsement.hw_id, &endorsement.csp_id) {
         (Signer::Vlek, _, None) => missing(ledger, "cspID"),
+        (Signer::Vlek, Some(_), _) => {
+            ledger.failed(CHECK, Reason::VekExtension, "a VLEK's certificate has extension hwID");
+        }
+        (Signer::Vcek, _, Some(_)) => {
+            ledger.failed(CHECK, Reason::VekExtension, "a VCEK's certificate has extension cspID");
+        }
         (Signer::Vlek, _, Some(csp)) => {
             ledger.not_checked(CHECK, format!("a VLEK is of an operator ({csp}), not of a chip"));
         }
@@ -408,11 +438,14 @@ fn chip(
             ledger
                 .not_checked(CHECK, "the host masks CHIP_ID; the key is of one chip all the same");
         }
-        (Signer::Vcek, Some(id), _) => ledger.hold(
-            CHECK,
-            report.chip_id().get(..size) == Some(id.as_slice()),
-            Reason::VekChipId,
-            "the chip of the certificate is the report's",
-        ),
+        (Signer::Vcek, Some(id), _) if report.chip_id().get(..size) == Some(id.as_slice()) => {
+            ledger.passed(CHECK, "the certificate is for the report's chip");
+        }
+        (Signer::Vcek, Some(id), _) => {
+            let (theirs, ours) = (hex(id), hex(report.chip_id().get(..size).unwrap_or_default()));
+            let says =
+                format!("the certificate is for the chip {theirs}, the report is from {ours}");
+            ledger.failed(CHECK, Reason::VekChipId, says);
+        }
     }
 }

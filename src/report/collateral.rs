@@ -78,6 +78,14 @@ struct File {
     crls: Vec<String>,
 }
 
+#[derive(Deserialize)]
+struct Thim {
+    #[serde(rename = "vcekCert")]
+    vcek: String,
+    #[serde(rename = "certificateChain")]
+    chain: String,
+}
+
 impl Collateral {
     /// Reads whatever people have certificates in: our own file, PEM (also several, also lists), one
     /// certificate or list in DER, the certificate table of an extended report (GHCB specification, section
@@ -86,7 +94,9 @@ impl Collateral {
     /// # Errors
     /// When it is none of these, or one of them and damaged.
     pub fn read(bytes: &[u8]) -> Result<Self, CollateralError> {
-        let text = std::str::from_utf8(bytes).map(str::trim_start).unwrap_or_default();
+        // What stands beside PEM need not be UTF-8.
+        let text = String::from_utf8_lossy(bytes);
+        let text = text.trim_start();
         if text.starts_with('{') {
             return Self::read_json(text);
         }
@@ -95,8 +105,11 @@ impl Collateral {
         }
         if let Some(entries) = table(bytes) {
             let mut found = Self::default();
-            for der in entries {
-                found.take_der(&der)?;
+            for entry in entries {
+                match entry.starts_with(b"-----BEGIN ") {
+                    true => found.merge(&Self::read_pem(&String::from_utf8_lossy(&entry))?)?,
+                    false => found.take_der(&entry)?,
+                }
             }
             return Ok(found);
         }
@@ -110,6 +123,12 @@ impl Collateral {
     }
 
     fn read_json(text: &str) -> Result<Self, CollateralError> {
+        // What Azure's instance metadata service gives at `/metadata/THIM/amd/certification`.
+        if let Ok(Thim { vcek, chain }) = serde_json::from_str(text) {
+            let mut found = Self::read_pem(&vcek)?;
+            found.merge(&Self::read_pem(&chain)?)?;
+            return Ok(found);
+        }
         let file: File = serde_json::from_str(text).map_err(|_| CollateralError::Unknown)?;
         if file.version != VERSION {
             return Err(CollateralError::Version(file.version));
@@ -126,26 +145,29 @@ impl Collateral {
         Ok(found)
     }
 
+    /// PEM (RFC 7468) as people have it: lines of any length, indented, with words between the blocks and
+    /// keys among them.
     fn read_pem(text: &str) -> Result<Self, CollateralError> {
         let mut found = Self::default();
-        let mut rest = text;
-        let mut index = 0;
-        while let Some(start) = rest.find("-----BEGIN ") {
-            index += 1;
-            let block = &rest[start..];
-            let end = block.find("-----END ").ok_or(CollateralError::Base64(index))?;
-            let tail = &block[end + 9..];
-            let end = end + 9 + tail.find("-----").ok_or(CollateralError::Base64(index))? + 5;
-            let (label, der) = der::pem::decode_vec(&block.as_bytes()[..end])
-                .map_err(|_| CollateralError::Base64(index))?;
-            match label {
-                "CERTIFICATE" => found.add_certificate(&der)?,
-                "X509 CRL" => found.add_crl(&der)?,
-                _ => return Err(CollateralError::Unknown),
+        for (index, block) in text.split("-----BEGIN ").skip(1).enumerate() {
+            let wrong = || CollateralError::Base64(index + 1);
+            let (label, rest) = block.split_once("-----").ok_or_else(wrong)?;
+            let (body, end) = rest.split_once("-----END ").ok_or_else(wrong)?;
+            if !end.starts_with(label) {
+                return Err(wrong());
             }
-            rest = &block[end..];
+            let digits: String = body.split_ascii_whitespace().collect();
+            let der = || Base64::decode_vec(&digits).map_err(|_| wrong());
+            match label {
+                "CERTIFICATE" => found.add_certificate(&der()?)?,
+                "X509 CRL" => found.add_crl(&der()?)?,
+                _ => {}
+            }
         }
-        Ok(found)
+        match found.certificates.is_empty() && found.crls.is_empty() {
+            true => Err(CollateralError::Unknown),
+            false => Ok(found),
+        }
     }
 
     fn take_der(&mut self, der: &[u8]) -> Result<(), CollateralError> {

@@ -2,6 +2,7 @@
 
 use der::Decode as _;
 use x509_cert::crl::CertificateList;
+use x509_cert::ext::Extension;
 use x509_cert::spki::ObjectIdentifier;
 
 use super::certificate::{Certificate, CertificateError, MAX, common_name, is_pss, split};
@@ -28,12 +29,13 @@ impl Crl {
         split(der).map_err(wrong)?;
         // A delta, or a list of certain certificates only, says so in a critical extension.
         let extensions = inner.tbs_cert_list.crl_extensions.as_deref().unwrap_or_default();
-        match extensions
-            .iter()
-            .find(|extension| extension.critical && extension.extn_id != CRL_NUMBER)
-        {
+        let part = |extension: &&Extension| {
+            let partial = [DELTA, DISTRIBUTION_POINT].contains(&extension.extn_id);
+            partial || extension.critical && extension.extn_id != CRL_NUMBER
+        };
+        match extensions.iter().find(part) {
             Some(extension) => Err(CertificateError::Der(format!(
-                "critical extension {} is not known",
+                "extension {} is not known, or makes it a part of a list",
                 extension.extn_id
             ))),
             None => Ok(Self { der: der.to_vec(), inner }),
@@ -89,3 +91,7 @@ impl Crl {
 
 /// RFC 5280, section 5.2.3: understood, in that nothing follows from it here.
 const CRL_NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.20");
+
+/// RFC 5280, sections 5.2.4 and 5.2.5: a list of changes, or of certain certificates.
+const DELTA: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.27");
+const DISTRIBUTION_POINT: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.28");

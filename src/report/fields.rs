@@ -50,7 +50,9 @@ pub enum ReportError {
     #[error("an attestation report has {SIZE} bytes, not {0}")]
     Size(usize),
     /// A version that nobody has described.
-    #[error("the report has version {0}: known are 2, 3 and 5")]
+    #[error(
+        "the report has version {0}: known are 2, 3 and 5, and 4 is described nowhere in public"
+    )]
     Version(u32),
 }
 
@@ -332,7 +334,7 @@ impl Signer {
     }
 }
 
-/// PLATFORM_INFO: what each bit says (SNP ABI, table "PLATFORM_INFO Field"), by the name that policies use.
+/// PLATFORM_INFO: what each bit says (SNP ABI, revision 1.58, table "PLATFORM_INFO Field"), by the name that policies use.
 pub const PLATFORM: &[(u32, &str, &str)] = &[
     (0, "smt", "simultaneous multithreading is on"),
     (1, "tsme", "all memory is encrypted, also that of no guest"),

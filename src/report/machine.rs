@@ -61,10 +61,14 @@ pub(super) fn signers(signer: Signer, csp_id: Option<&str>, policy: &Policy, led
             );
         }
     }
-    if let (Signer::Vlek, Some(wanted)) = (signer, &policy.csp_ids) {
-        let found = csp_id.unwrap_or("nobody");
-        let holds = wanted.iter().any(|wanted| wanted == found);
-        ledger.hold(CHECK, holds, Reason::CspDenied, format!("the VLEK is of {found}"));
+    if let Some(wanted) = &policy.csp_ids {
+        let vlek = csp_id.filter(|_| signer == Signer::Vlek);
+        let holds = vlek.is_some_and(|found| wanted.iter().any(|wanted| wanted == found));
+        let says = match vlek {
+            Some(found) => format!("the VLEK is of {found}"),
+            None => "no VLEK, and so of no operator".to_owned(),
+        };
+        ledger.hold(CHECK, holds, Reason::CspDenied, says);
     }
 }
 
@@ -154,12 +158,15 @@ pub(super) fn guest_policy(
         );
         ledger.failed(CHECK, Reason::PolicyAbi, says);
     }
-    if let (Expected::Release { record, .. }, Leave::Deny) = (expected, rule.weaker_than_release)
-        && let Some(what) = policy::weaker(found.0, record.policy.0)
+    if let (Expected::Release { record, igvm }, Leave::Deny) = (expected, rule.weaker_than_release)
     {
-        let says =
-            format!("POLICY {found} is weaker than the release's {} in {what}", record.policy);
-        ledger.failed(CHECK, Reason::PolicyWeaker, says);
+        // The two forms of a release each have a policy of their own.
+        let igvm = igvm.filter(|igvm| igvm.digest == report.measurement());
+        let wanted = igvm.map_or(record.policy, |igvm| igvm.policy);
+        if let Some(what) = policy::weaker(found.0, wanted.0) {
+            let says = format!("POLICY {found} is weaker than the release's {wanted} in {what}");
+            ledger.failed(CHECK, Reason::PolicyWeaker, says);
+        }
     }
     if ledger.failures() == before {
         ledger.passed(CHECK, format!("POLICY {found}: {}", found.names().join(", ")));

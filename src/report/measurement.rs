@@ -3,7 +3,7 @@
 use super::fields::Report;
 use super::policy::Policy;
 use super::reason::Reason;
-use super::verdict::{Diagnosis, Form, Ledger, Matched};
+use super::verdict::{Check, Diagnosis, Form, Ledger, Matched, Outcome};
 use super::verify::{Expected, Question};
 use crate::launch::explain::{Candidates, explain};
 use crate::launch::igvm::IgvmRecord;
@@ -17,6 +17,14 @@ pub(super) fn measurement(
 ) -> (Option<Matched>, Option<Diagnosis>) {
     const CHECK: &str = "measurement";
     let found = report.measurement();
+    let Policy { vcpus, cpus, .. } = question.policy;
+    let release = matches!(question.expected, Expected::Release { .. });
+    if !release && (vcpus.is_some() || cpus.is_some()) {
+        ledger.not_checked(
+            CHECK,
+            "the policy's vCPUs and CPUs are those of a release, and none was given",
+        );
+    }
     let (record, igvm) = match question.expected {
         Expected::Anything => {
             ledger.not_checked(CHECK, format!("MEASUREMENT is {found}; nobody said what must run"));
@@ -59,6 +67,12 @@ pub(super) fn measurement(
     }
     let says = format!("MEASUREMENT is {found}, which is none of the release's {}", taken.len());
     ledger.failed(CHECK, Reason::MeasurementUnknown, says);
+    // What nobody signed may say anything: there is nothing to explain.
+    let signed =
+        |check: &Check| check.check == "report-signature" && check.result == Outcome::Passed;
+    if !ledger.checks.iter().any(signed) {
+        return (None, None);
+    }
     let candidates = Candidates { signature: report.cpu(), ..Candidates::default() };
     let diagnosis = explain(record, found, &candidates).ok();
     (None, diagnosis.map(|found| Diagnosis::of(&found, record)))

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer};
 use super::fields::{Effect, GUEST_POLICY, PLATFORM, Signer};
 use super::product::Product;
 use crate::digest::{Sha256, Sha384, parse_hex};
-use crate::error::{Context as _, Kind, Result};
+use crate::error::{Context as _, Error, Kind, Result};
 use crate::launch::{Cpu, Set, SevFeatures, Signature};
 use crate::yaml::Document;
 
@@ -159,6 +159,18 @@ pub enum ReportData {
     Labelled(Binding),
 }
 
+impl ReportData {
+    /// The scheme's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unchecked => "unchecked",
+            Self::Raw(_) => "raw",
+            Self::Sha256Spki(_) => "sha256-spki",
+            Self::Labelled(_) => "labelled",
+        }
+    }
+}
+
 /// What the guest must have bound.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Binding {
@@ -190,12 +202,43 @@ impl Policy {
         let file: File = Document { name, text }.parse()?;
         let default = Document { name: "the default policy", text: DEFAULT }.parse()?;
         let policy = file.over(default);
+        policy.check().map_err(|says| Error::new(Kind::Malformed, format!("{name}: {says}")))?;
         // Launches that nothing can be computed of; the rest of a set is the record's.
         let vcpus = policy.vcpus.clone().unwrap_or_else(|| vec![1]);
         let cpus = policy.cpus.clone().unwrap_or_else(|| vec![Cpu::of(Signature(0))]);
         Set::new(vcpus, cpus, vec![SevFeatures::SNP])
             .context(Kind::Malformed, || name.to_owned())?;
         Ok(policy)
+    }
+
+    /// What a person cannot have meant, although each part of it can be.
+    fn check(&self) -> std::result::Result<(), String> {
+        for (index, entry) in self.minimum_tcb.iter().enumerate() {
+            let of = entry.product.or_else(|| entry.cpu.and_then(Product::of));
+            let Some(of) = of else {
+                return Err("an entry of `minimum-tcb` is for no processor: say `product` or a `cpu` that attests".to_owned());
+            };
+            if entry.fmc != 0 && of != Product::Turin {
+                return Err(format!("`minimum-tcb` has an `fmc` for {of}, which has none"));
+            }
+            let hides = |before: &&MinimumTcb| {
+                before.product.is_none_or(|product| product == of)
+                    && before.cpu.is_none_or(|cpu| Some(cpu) == entry.cpu)
+            };
+            if self.minimum_tcb[..index].iter().find(hides).is_some() {
+                return Err(format!(
+                    "entry {} of `minimum-tcb` is never reached: one before it is for the same processors",
+                    index + 1
+                ));
+            }
+        }
+        if self.report_data == ReportData::Sha256Spki(Sha256([0; 32])) {
+            return Err("`sha256-spki` is the digest of no key".to_owned());
+        }
+        if self.report_data == ReportData::Labelled(Binding::Is([0; 32])) {
+            return Err("zeros are what stands for nothing bound: say `none`".to_owned());
+        }
+        Ok(())
     }
 
     /// The default policy.
@@ -537,7 +580,7 @@ mod tests {
         assert_eq!(names(&policy.platform.require), ["alias-check"]);
         assert_eq!(policy.vmpl, [0]);
         assert_eq!(policy.freshness.crl, Need::Required);
-        assert_eq!(policy.freshness.crl_max_age_days, Some(90));
+        assert_eq!(policy.freshness.crl_max_age_days, None);
         for product in Product::ALL {
             assert!(
                 policy.minimum_tcb.iter().any(|entry| entry.product == Some(product)),
@@ -549,7 +592,7 @@ mod tests {
     #[test]
     fn a_file_says_what_it_changes() {
         let policy =
-            Policy::parse("p", "version: 1\nfreshness: {crl: optional, crl-max-age-days: null}\n");
+            Policy::parse("p", "version: 1\nfreshness: {crl: optional, crl-max-age-days: 9}\n");
         let policy = policy.unwrap();
         assert_eq!(
             (policy.freshness.crl, policy.freshness.crl_max_age_days),

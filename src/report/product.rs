@@ -39,10 +39,13 @@ impl Product {
         Self::ALL.into_iter().find(|product| product.name() == name)
     }
 
-    /// The product of a certificate's product name, which may have the silicon's stepping behind it:
-    /// `Milan-B0`.
+    /// The product of a certificate's product name, which may have the silicon's stepping behind it
+    /// (`Milan-B0`), and may be of a part that has the root of another.
     pub fn of_certificate(name: &str) -> Option<Self> {
-        Self::named(name.split_once('-').map_or(name, |(product, _)| product))
+        match name.split_once('-').map_or(name, |(product, _)| product) {
+            "Bergamo" | "Siena" => Some(Self::Genoa),
+            name => Self::named(name),
+        }
     }
 
     /// Its name at the key service, in certificates, and in policies.

@@ -62,7 +62,7 @@ reasons! {
         "the AMD firmware answered the request for a report with an error",
         "look the status up in the SNP firmware ABI, and ask the machine again";
     WrapperTooDeep "wrapper-too-deep" Malformed
-        "the report is in a container in a container in a container",
+        "the report is in more containers than anybody packs",
         "unpack it until one container is left";
     WrapperTooLarge "wrapper-too-large" Malformed
         "what was given is larger than any evidence is, or unpacks to something that is",
@@ -134,7 +134,7 @@ reasons! {
         "ask the operator for the other kind, or take the kind into `signers`";
 
     CertificateUnknown "certificate-unknown" Rejected
-        "a certificate came along that is of no chain of AMD's",
+        "a certificate came along that says it is AMD's, and is of no chain of AMD's",
         "leave it out; if it should be one of AMD's, fetch it again: it is damaged";
     VekMissing "vek-missing" CannotDecide
         "the certificate of the key that signed the report (VCEK or VLEK) is not there",
@@ -159,7 +159,7 @@ reasons! {
         "fetch both again; if they are as received, the certificate is forged";
     VekNotYetValid "vek-not-yet-valid" Rejected
         "the certificate of the signing key begins to be valid later",
-        "see that the clock is right, or that `--at` is";
+        "see that the clock is right, or that `--at` is; AMD issues the certificate when it is asked, which may be after the report was made";
     VekExpired "vek-expired" Rejected
         "the certificate of the signing key is no longer valid",
         "fetch a new one; for a report of long ago say `--at` the time at which it was made";
@@ -173,7 +173,7 @@ reasons! {
     AskMissing "ask-missing" CannotDecide
         "the intermediate certificate (ASK or ASVK) is not there",
         "`counterfoil collateral fetch REPORT --output FILE`, then give the file by `--collateral`";
-    AskMalformed "ask-malformed" Malformed
+    AskMalformed "ask-malformed" Rejected
         "the intermediate certificate is not one of AMD's form",
         "fetch it again";
     AskNotCa "ask-not-ca" Rejected
@@ -216,7 +216,7 @@ reasons! {
     CrlMissing "crl-missing" CannotDecide
         "there is no list of revoked certificates, and the policy asks for one",
         "`counterfoil collateral fetch REPORT --output FILE`; or say `crl: optional` under `freshness`";
-    CrlIssuer "crl-issuer" Rejected
+    CrlIssuer "crl-issuer" CannotDecide
         "the list of revoked certificates is of another root",
         "fetch the list of this product";
     CrlAlgorithm "crl-algorithm" Rejected
@@ -225,13 +225,10 @@ reasons! {
     CrlSignature "crl-signature" Rejected
         "AMD's root key did not sign the list of revoked certificates",
         "fetch it again; if it is as received, the list is forged";
-    CrlNotYetValid "crl-not-yet-valid" Rejected
-        "the list of revoked certificates is from later than the time that is asked about",
-        "see that the clock is right, or that `--at` is";
-    CrlStale "crl-stale" Rejected
+    CrlStale "crl-stale" CannotDecide
         "there should be a newer list of revoked certificates by now",
         "fetch the collateral again";
-    CrlTooOld "crl-too-old" Rejected
+    CrlTooOld "crl-too-old" CannotDecide
         "the list of revoked certificates is older than the policy allows",
         "fetch the collateral again, or allow more by `crl-max-age-days`";
 
@@ -314,7 +311,7 @@ reasons! {
         "the report is from a chip that the policy does not name",
         "run on one of the named machines";
     CspDenied "csp-denied" Rejected
-        "the VLEK is of a cloud operator that the policy does not name",
+        "the policy names cloud operators, and the report is not signed by a VLEK of one of them",
         "run elsewhere, or take the operator into `csp-ids`";
     MitigationsUnknown "mitigations-unknown" Rejected
         "the policy requires mitigations, and a report of this version does not say which there are",

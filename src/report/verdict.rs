@@ -28,6 +28,8 @@ pub struct Verdict {
     pub at: Time,
     /// Whose root the chain had to end in.
     pub root: Root,
+    /// What was asked: an answer is to nothing else.
+    pub asked: Asked,
     /// What the report says, where there is one.
     pub report: Option<Summary>,
     /// Which of the release's launches it is.
@@ -54,6 +56,29 @@ pub enum Answer {
     CannotDecide,
     /// What was given is not what it is called.
     Malformed,
+}
+
+/// What a question asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub struct Asked {
+    /// What must run.
+    pub runs: Runs,
+    /// By which scheme REPORT_DATA was checked.
+    pub report_data: &'static str,
+    /// Whether it had to hold a nonce of the verifier's: without, evidence may be a recording.
+    pub nonce: bool,
+}
+
+/// What a machine must run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Runs {
+    /// One of a release's launches.
+    Release,
+    /// Something with one digest.
+    Measurement,
+    /// Anything.
+    Anything,
 }
 
 /// Whose root.
@@ -217,7 +242,7 @@ impl Ledger {
         self.push(check, Outcome::NotChecked, says.into(), None);
     }
 
-    /// Passed, unless something is found.
+    /// Passed or failed; what is said must be true either way.
     pub(super) fn hold(
         &mut self,
         check: &'static str,

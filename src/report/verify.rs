@@ -5,7 +5,7 @@ use super::bound;
 use super::chain::{self, Terms};
 use super::collateral::Collateral;
 use super::describe::Summary;
-use super::fields::Report;
+use super::fields::{Report, ReportError};
 use super::machine;
 use super::measurement;
 use super::policy::Policy;
@@ -13,7 +13,7 @@ use super::product::Product;
 use super::reason::Reason;
 use super::roots::Roots;
 use super::time::Time;
-use super::verdict::{Diagnosis, Ledger, Matched, Root, VERSION, Verdict};
+use super::verdict::{Asked, Diagnosis, Ledger, Matched, Root, Runs, VERSION, Verdict};
 use super::wrapper::{Evidence, WrapperError};
 use crate::digest::Sha384;
 use crate::launch::Record;
@@ -22,8 +22,8 @@ use crate::launch::igvm::IgvmRecord;
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// What the machine gave.
-    pub evidence: &'a Evidence,
+    /// What the machine gave, as [`Evidence::open`] found it.
+    pub evidence: Result<&'a Evidence, &'a WrapperError>,
     /// Certificates and lists that the verifier has; those that came with the evidence count as well.
     pub collateral: &'a Collateral,
     /// Whom the verifier believes.
@@ -58,71 +58,78 @@ pub enum Expected<'a> {
 
 /// Answers a question.
 pub fn verify(question: &Question<'_>) -> Verdict {
-    let Question { evidence, policy, at, roots, .. } = *question;
     let mut ledger = Ledger::default();
-    let report = match Report::parse(&evidence.report) {
-        Ok(report) => report,
-        Err(error) => {
-            ledger.failed("report-form", error.reason(), error.to_string());
-            return answer(ledger, at, roots, None, None, None);
+    let found = question.evidence.map_err(|error| ("evidence", error.reason, error.says.clone()));
+    let parsed = found.and_then(|evidence| {
+        let report = Report::parse(&evidence.report);
+        let wrong = |error: ReportError| ("report-form", error.reason(), error.to_string());
+        Ok((evidence, report.map_err(wrong)?))
+    });
+    match parsed {
+        Ok((evidence, report)) => judge(evidence, &report, question, ledger),
+        Err((check, reason, says)) => {
+            ledger.failed(check, reason, says);
+            answer(ledger, question, None, None, None)
         }
-    };
+    }
+}
+
+fn judge(
+    evidence: &Evidence,
+    report: &Report,
+    question: &Question<'_>,
+    mut ledger: Ledger,
+) -> Verdict {
+    let Question { policy, at, roots, .. } = *question;
     let mut collateral = question.collateral.clone();
     if let Err(error) = collateral.merge(&evidence.collateral) {
         ledger.failed("evidence", Reason::WrapperCertificates, error.to_string());
     }
-    let strangers =
-        collateral.certificates.iter().filter(|certificate| certificate.kind().is_none());
-    for stranger in strangers {
-        let says = format!("`{}`", stranger.subject());
-        ledger.failed("evidence", Reason::CertificateUnknown, says);
-    }
-    let signer = machine::form(&report, &mut ledger);
-    bound::claim(&report, evidence, &mut ledger);
+    strangers(&collateral, &mut ledger);
+    let signer = machine::form(report, &mut ledger);
+    bound::claim(report, evidence, &mut ledger);
 
     let terms = Terms { collateral: &collateral, roots, freshness: policy.freshness, at };
-    let chain = signer.map(|signer| chain::check(&report, signer, &terms)).unwrap_or_default();
+    let chain = signer.map(|signer| chain::check(report, signer, &terms)).unwrap_or_default();
     let product = chain.product.or_else(|| report.cpu().and_then(Product::of));
     ledger.append(chain.ledger);
-    if let Some(cpu) = report.cpu().filter(|_| product.is_none()) {
-        ledger.failed(
-            "product",
-            Reason::ProductUnknown,
-            format!("CPUID {cpu} is of no processor that is known"),
-        );
-    }
-    machine::reserved(&report, product, &mut ledger);
+    machine::reserved(report, product, &mut ledger);
 
     if let Some(product) = product {
         machine::products(product, policy, &mut ledger);
-        machine::minimum_tcb(&report, product, policy, &mut ledger);
+        machine::minimum_tcb(report, product, policy, &mut ledger);
     }
     if let Some(signer) = signer {
         machine::signers(signer, chain.csp_id.as_deref(), policy, &mut ledger);
     }
-    machine::guest_policy(&report, policy, question.expected, &mut ledger);
-    machine::platform(&report, policy, &mut ledger);
-    machine::guest(&report, policy, &mut ledger);
-    machine::chip(&report, policy, &mut ledger);
-    machine::mitigations(&report, policy, &mut ledger);
-    bound::report_data(&report, question, &mut ledger);
-    let (matched, diagnosis) = measurement::measurement(&report, question, &mut ledger);
-    notes(&report, product, question, &mut ledger);
-    let summary = Summary::of(&report, product);
-    answer(ledger, at, roots, Some(summary), matched, diagnosis)
+    machine::guest_policy(report, policy, question.expected, &mut ledger);
+    machine::platform(report, policy, &mut ledger);
+    machine::guest(report, policy, &mut ledger);
+    machine::chip(report, policy, &mut ledger);
+    machine::mitigations(report, policy, &mut ledger);
+    bound::report_data(report, evidence, question, &mut ledger);
+    let (matched, diagnosis) = measurement::measurement(report, question, &mut ledger);
+    notes(report, product, question, &mut ledger);
+    let summary = Summary::of(report, product);
+    answer(ledger, question, Some(summary), matched, diagnosis)
 }
 
-/// The verdict on bytes in which no report was found.
-pub fn unreadable(error: &WrapperError, at: Time, roots: &Roots) -> Verdict {
-    let mut ledger = Ledger::default();
-    ledger.failed("evidence", error.reason, error.says.clone());
-    answer(ledger, at, roots, None, None, None)
+/// Certificates that nothing leads to. One that calls itself AMD's is damaged, or made by somebody.
+fn strangers(collateral: &Collateral, ledger: &mut Ledger) {
+    let strangers = collateral.certificates.iter().filter(|found| found.kind().is_none());
+    for subject in strangers.map(super::certificate::Certificate::subject) {
+        match subject.contains("Advanced Micro Devices") {
+            true => ledger.failed("evidence", Reason::CertificateUnknown, format!("`{subject}`")),
+            false => {
+                ledger.note(format!("a certificate of no chain of AMD's came along: `{subject}`"))
+            }
+        }
+    }
 }
 
 fn answer(
     ledger: Ledger,
-    at: Time,
-    roots: &Roots,
+    question: &Question<'_>,
     report: Option<Summary>,
     matched: Option<Matched>,
     diagnosis: Option<Diagnosis>,
@@ -130,8 +137,17 @@ fn answer(
     Verdict {
         version: VERSION,
         verdict: ledger.answer(),
-        at,
-        root: if roots.is_amd() { Root::Amd } else { Root::Other },
+        at: question.at,
+        root: if question.roots.is_amd() { Root::Amd } else { Root::Other },
+        asked: Asked {
+            runs: match question.expected {
+                Expected::Release { .. } | Expected::Invalid(_) => Runs::Release,
+                Expected::Measurement(_) => Runs::Measurement,
+                Expected::Anything => Runs::Anything,
+            },
+            report_data: question.policy.report_data.name(),
+            nonce: question.nonce.is_some(),
+        },
         report,
         matched,
         reasons: ledger.findings(),

@@ -10,16 +10,19 @@
 //! | JSON | our agent's answer, or an object with the report as text under one of [`KEYS`] |
 //! | hex, base64, gzip | any of these |
 
-use base64ct::{Base64, Base64Unpadded, Base64Url, Base64UrlUnpadded, Encoding as _};
-use flate2::read::GzDecoder;
-use serde_json::Value;
+use std::fmt;
+use std::io::Read as _;
 
-use super::certificate::MAX;
+use base64ct::{Base64, Base64Unpadded, Base64Url, Base64UrlUnpadded, Encoding as _};
+use flate2::read::MultiGzDecoder;
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
 use super::collateral::Collateral;
 use super::fields::SIZE;
 use super::reason::Reason;
 use crate::digest::Sha256;
-use std::io::Read as _;
 
 /// The most that is looked at. The largest form in use, Azure's as JSON with certificates, has some 20 kB.
 pub const LARGEST: usize = 1 << 20;
@@ -178,7 +181,7 @@ fn step(bytes: &[u8], forms: &mut Vec<Form>) -> Result<Step, WrapperError> {
     }
     // A report begins with its version, which is a small number.
     match bytes {
-        [1..=31, 0, 0, 0, ..] if bytes.len() >= SIZE => {
+        [1..=255, 0, 0, 0, ..] if bytes.len() >= SIZE => {
             let (report, rest) = bytes.split_at(SIZE);
             let mut evidence = Evidence::bare(report);
             if rest.iter().all(|byte| *byte == 0) {
@@ -221,7 +224,8 @@ const GZIP: [u8; 3] = [0x1f, 0x8b, 0x08];
 fn gunzip(bytes: &[u8]) -> Result<Vec<u8>, WrapperError> {
     let mut inner = Vec::new();
     let most = LARGEST as u64 + 1;
-    GzDecoder::new(bytes)
+    // All members, and nothing behind them: nobody else may find another report in it.
+    MultiGzDecoder::new(bytes)
         .take(most)
         .read_to_end(&mut inner)
         .map_err(|cause| error(Reason::WrapperTruncated, format!("gzip: {cause}")))?;
@@ -240,7 +244,8 @@ fn response(bytes: &[u8]) -> Result<Option<&[u8]>, WrapperError> {
     if reserved.iter().any(|byte| *byte != 0) || size as usize != SIZE && size != 0 {
         return Ok(None);
     }
-    // Table "MSG_REPORT_RSP": 16h is "invalid parameters", 27h "invalid key selection".
+    // SNP ABI, table "MSG_REPORT_RSP Message Structure": 0 is success, 16h invalid parameters, 27h an invalid
+    // selection of the key.
     if status != 0 && size == 0 && rest.iter().all(|byte| *byte == 0) {
         return Err(error(
             Reason::WrapperStatus,
@@ -304,7 +309,7 @@ const HCL_SHA256: u32 = 1;
 
 fn json(text: &str, forms: &mut Vec<Form>) -> Result<Step, WrapperError> {
     let wrong = |says: String| error(Reason::WrapperJson, says);
-    let value: Value = serde_json::from_str(text).map_err(|cause| wrong(cause.to_string()))?;
+    let Strict(value) = serde_json::from_str(text).map_err(|cause| wrong(cause.to_string()))?;
     if let (Some(code), Some(message)) = (string(&value, "error"), string(&value, "message")) {
         return Err(wrong(format!("the agent had no report to give: {message} ({code})")));
     }
@@ -313,14 +318,26 @@ fn json(text: &str, forms: &mut Vec<Form>) -> Result<Step, WrapperError> {
         return done(agent(&value)?);
     }
     forms.push(Form::Json);
-    let found = KEYS.iter().find_map(|key| Some((*key, value.get(*key)?)));
+    let mut found = KEYS.iter().filter_map(|key| Some((*key, value.get(*key)?)));
     let (key, inner) =
-        found.ok_or_else(|| wrong(format!("none of the keys {}", KEYS.join(", "))))?;
+        found.next().ok_or_else(|| wrong(format!("none of the keys {}", KEYS.join(", "))))?;
+    if let Some((other, _)) = found.next() {
+        return Err(wrong(format!(
+            "`{key}` and `{other}`: which of them is the report is not said"
+        )));
+    }
     match inner {
         // An object within: once more.
         Value::Object(_) => Ok(Step::Inner(inner.to_string().into_bytes())),
         Value::String(text) => Ok(Step::Inner(text.clone().into_bytes())),
-        _ => Err(wrong(format!("`{key}` is neither text nor an object"))),
+        Value::Array(bytes) => {
+            let byte = |value: &Value| value.as_u64().and_then(|byte| u8::try_from(byte).ok());
+            let bytes: Option<Vec<u8>> = bytes.iter().map(byte).collect();
+            bytes
+                .map(Step::Inner)
+                .ok_or_else(|| wrong(format!("`{key}` is a list of something else than bytes")))
+        }
+        _ => Err(wrong(format!("`{key}` is neither text, bytes nor an object"))),
     }
 }
 
@@ -365,25 +382,31 @@ fn agent(value: &Value) -> Result<Evidence, WrapperError> {
     Ok(evidence)
 }
 
-/// The entries of a certificate table: GUID, offset, length, until a GUID of zeros; offsets are from the
-/// table's start. None if it is no such table.
+/// The entries of a certificate table that are certificates or lists: GUID, offset, length, until a GUID of
+/// zeros; offsets are from the table's start. Operators and libraries put other things there too, which are
+/// passed over. None if it is no such table.
 pub(super) fn table(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut entries = Vec::new();
+    let mut count = 0;
     for at in (0..).step_by(24) {
         let entry: &[u8; 24] = bytes.get(at..)?.first_chunk()?;
         let (guid, place) = entry.split_first_chunk::<16>()?;
         if *guid == [0; 16] {
-            return (!entries.is_empty()).then_some(entries);
+            return (count > 0).then_some(entries);
         }
-        if entries.len() == super::collateral::MOST || !GUIDS.contains(&u128::from_be_bytes(*guid))
-        {
+        count += 1;
+        if count > super::collateral::MOST {
             return None;
         }
         let (offset, length) = (word(place, 0) as usize, word(place, 4) as usize);
-        if length > MAX {
+        // An entry stands behind at least itself and the end of the table, and is something.
+        if length == 0 || offset < 48 {
             return None;
         }
-        entries.push(bytes.get(offset..offset.checked_add(length)?)?.to_vec());
+        let entry = bytes.get(offset..offset.checked_add(length)?)?;
+        if GUIDS.contains(&u128::from_be_bytes(*guid)) {
+            entries.push(entry.to_vec());
+        }
     }
     None
 }
@@ -396,6 +419,68 @@ const GUIDS: [u128; 5] = [
     0xa8074bc2_a25a_483e_aae6_39c045a0b8a1, // VLEK
     0x92f81bc3_5811_4d3d_97ff_d19f88dc67ea, // CRL
 ];
+
+/// JSON in which no key is given twice: readers in other languages take either.
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Strictly).map(Self)
+    }
+}
+
+struct Strictly;
+
+impl<'de> Visitor<'de> for Strictly {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(key) = map.next_key::<String>()? {
+            let Strict(value) = map.next_value()?;
+            if object.insert(key.clone(), value).is_some() {
+                return Err(A::Error::custom(format!("key `{key}` is there twice")));
+            }
+        }
+        Ok(Value::Object(object))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Strict(value)) = seq.next_element()? {
+            list.push(value);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::String(text.to_owned()))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+}
 
 fn text(bytes: &[u8]) -> Option<&str> {
     let text =

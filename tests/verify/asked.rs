@@ -124,12 +124,7 @@ impl Asked {
 
     /// The verdict on these bytes; the reason where the collateral cannot even be read.
     pub(crate) fn answer_to(&self, bytes: &Bytes) -> Result<Verdict, String> {
-        let evidence = match Evidence::open(&bytes.evidence) {
-            Ok(evidence) => evidence,
-            Err(error) => {
-                return Ok(counterfoil::report::verify::unreadable(&error, self.at, &self.roots));
-            }
-        };
+        let evidence = Evidence::open(&bytes.evidence);
         let mut collateral = Collateral::default();
         for der in [&bytes.vek, &bytes.ask, &bytes.ark].into_iter().filter(|der| !der.is_empty()) {
             collateral.add_certificate(der).map_err(|error| error.to_string())?;
@@ -144,7 +139,7 @@ impl Asked {
             Known::Measurement(digest) => Expected::Measurement(*digest),
         };
         Ok(verify(&Question {
-            evidence: &evidence,
+            evidence: evidence.as_ref(),
             collateral: &collateral,
             roots: &self.roots,
             policy: &policy,

@@ -6,9 +6,11 @@ use std::collections::BTreeSet;
 use counterfoil::digest::{Sha256, Sha384};
 use counterfoil::launch::{Cpu, Policy as GuestPolicy};
 use counterfoil::report::binding::report_data;
+use counterfoil::report::crl::Crl;
 use counterfoil::report::verdict::Answer;
-use counterfoil::report::wrapper::Form;
-use counterfoil::report::{Product, Reason};
+use counterfoil::report::{
+    Collateral, Evidence, Expected, Policy, Product, Question, Reason, Verdict, verify,
+};
 use sev::certs::snp::{Chain, Verifiable as _};
 use sev::firmware::guest::AttestationReport;
 use sev::parser::ByteParser as _;
@@ -63,6 +65,12 @@ const CASES: &[Case] = &[
         let unknown = der::Encode::to_der(&der::asn1::Ia5StringRef::new("Venice").unwrap()).unwrap();
         asked.vek().extensions.push((amd("2"), false, unknown));
     }),
+    (Reason::ProductUnknown, "a processor that is not known, with a Genoa's certificate", |asked| {
+        asked.machine.set(0x188, &[0x1a, 0x50, 0]);
+    }),
+    (Reason::ProductUnknown, "no processor, in a version that says which", |asked| {
+        asked.machine.set(0x188, &[0; 3]);
+    }),
     (Reason::ProductUndetermined, "version 2, and a certificate without an extension", |asked| {
         *asked = Asked::good(Product::Milan);
         asked.machine.set(0, &[2]).set(0x188, &[0; 3]);
@@ -76,6 +84,7 @@ const CASES: &[Case] = &[
 
     // Who signs.
     (Reason::SignerDenied, "no VCEK", |asked| asked.policy("signers: [vlek]")),
+    (Reason::CspDenied, "a VCEK, where clouds are named", |asked| asked.policy("csp-ids: [CN=cloud.example]")),
     (Reason::CspDenied, "another cloud's VLEK", |asked| {
         *asked = Asked::vlek(Product::Genoa);
         asked.policy("csp-ids: [CN=another.example]");
@@ -109,6 +118,18 @@ const CASES: &[Case] = &[
     (Reason::VekExtension, "Turin without fmcSPL", |asked| {
         *asked = Asked::good(Product::Turin);
         asked.vek().extensions.retain(|(oid, ..)| *oid != amd("3.9"));
+    }),
+    (Reason::VekExtension, "a form that is not known", |asked| {
+        asked.vek().extensions[0].2 = vec![2, 1, 7];
+    }),
+    (Reason::VekExtension, "a chip's certificate that is an operator's, too", |asked| {
+        asked.machine.leaf.csp_id = Some("CN=cloud.example".to_owned());
+        asked.vek = Some(asked.machine.vek());
+    }),
+    (Reason::VekExtension, "an operator's certificate that is a chip's, too", |asked| {
+        *asked = Asked::vlek(Product::Genoa);
+        asked.machine.leaf.hw_id = Some(vec![1; 64]);
+        asked.vek = Some(asked.machine.vek());
     }),
     (Reason::VekExtension, "a VLEK of nobody", |asked| {
         *asked = Asked::vlek(Product::Genoa);
@@ -201,11 +222,13 @@ const CASES: &[Case] = &[
     (Reason::CrlIssuer, "another root's list", |asked| asked.crl().issuer = "ARK-Milan".to_owned()),
     (Reason::CrlAlgorithm, "a list by PKCS #1 v1.5", |asked| asked.crl().algorithm = Algorithm::Pkcs1),
     (Reason::CrlSignature, "a list by the intermediate key", |asked| asked.crl().key = Key::Ask),
-    (Reason::CrlNotYetValid, "a list of tomorrow", |asked| asked.crl().this = time("2026-11-23T00:00:00Z")),
     (Reason::CrlStale, "a list of which there should be a newer", |asked| {
         asked.crl().next = Some(time("2026-11-21T00:00:00Z"));
     }),
-    (Reason::CrlTooOld, "a list of half a year ago", |asked| asked.crl().this = time("2026-05-01T00:00:00Z")),
+    (Reason::CrlTooOld, "a list of half a year ago", |asked| {
+        asked.crl().this = time("2026-05-01T00:00:00Z");
+        asked.policy("freshness: {crl-max-age-days: 90}");
+    }),
     (Reason::AskRevoked, "the intermediate certificate was revoked", |asked| asked.crl().revoked = vec![0x10001]),
     (Reason::ArkRevoked, "the root was revoked", |asked| asked.crl().revoked = vec![5, 0x10000]),
 
@@ -519,6 +542,96 @@ fn launches_are_those_that_the_policy_takes() {
     }
 }
 
+/// What the root has once said of the intermediate key is said, whatever a later list, an older one or one
+/// that is out of date leaves out: AMD has two lists of one form, and a host brings along what it likes.
+#[test]
+fn what_is_revoked_stays_so() {
+    let list = |this: &str, next: &str, revoked: &[u32]| {
+        let mut spec = Asked::good(Product::Genoa).crl.unwrap();
+        (spec.this, spec.next, spec.revoked) = (time(this), Some(time(next)), revoked.to_vec());
+        Crl::parse(&spec.sign()).unwrap()
+    };
+    let (old, new) = ("2026-06-01T00:00:00Z", "2026-11-01T00:00:00Z");
+    let (past, future) = ("2026-11-02T00:00:00Z", "2027-11-01T00:00:00Z");
+    let late = "2026-12-01T00:00:00Z";
+    let revoking = &[0x10001][..];
+    for (lists, expected) in [
+        (vec![list(new, future, &[])], None),
+        (vec![list(old, future, revoking), list(new, future, &[])], Some(Reason::AskRevoked)),
+        (vec![list(old, future, &[]), list(new, past, revoking)], Some(Reason::AskRevoked)),
+        (vec![list(new, future, &[]), list(late, future, revoking)], Some(Reason::AskRevoked)),
+        // A later list says more than one of the day, and one of its time is enough.
+        (vec![list(late, future, &[])], None),
+        (vec![list(old, past, &[]), list(new, future, &[])], None),
+        (vec![list(old, past, &[])], Some(Reason::CrlStale)),
+    ] {
+        let asked = Asked::good(Product::Genoa);
+        let good = asked.bytes();
+        let mut collateral = asked.machine.collateral();
+        for crls in [lists.clone(), lists.into_iter().rev().collect()] {
+            collateral.crls = crls;
+            let verdict = answer(&asked, &good.evidence, &collateral);
+            let reasons: Vec<Reason> = verdict.reasons.iter().map(|found| found.code).collect();
+            assert_eq!(reasons, Vec::from_iter(expected), "{:#?}", verdict.checks);
+        }
+    }
+}
+
+/// Where no list is asked for, one that is of no use is as good as none; a forged one is not.
+#[test]
+fn a_list_that_nobody_asked_for() {
+    for change in [
+        (|asked: &mut Asked| asked.crl().next = Some(time("2026-11-21T00:00:00Z")))
+            as fn(&mut Asked),
+        |asked| asked.crl().issuer = "ARK-Milan".to_owned(),
+        |asked| asked.crl = None,
+    ] {
+        let mut asked = Asked::good(Product::Genoa);
+        asked.policy("freshness: {crl: optional}");
+        change(&mut asked);
+        assert_eq!(asked.reasons(), []);
+        asked.crl = Some(asked.machine.crl());
+        asked.crl().key = Key::Ask;
+        assert_eq!(asked.reasons(), [Reason::CrlSignature]);
+    }
+}
+
+/// A failed check says what is, and not what should be.
+#[test]
+fn what_failed_is_not_said_to_hold() {
+    for (what, change) in [
+        (
+            "SEV-VCEK is not signed by SEV-Genoa",
+            (|asked: &mut Asked| asked.vek().key = Key::Ark) as fn(&mut Asked),
+        ),
+        ("SEV-Genoa is not signed by ARK-Genoa", |asked| asked.ask().key = Key::Ask),
+        ("the key of SEV-VCEK did not sign these bytes", |asked| {
+            asked.on_the_way = |bytes| bytes.evidence[0x50] ^= 1;
+        }),
+        ("the certificate is for the chip 01", |asked| {
+            asked.machine.leaf.hw_id.as_mut().unwrap()[63] ^= 1;
+            asked.vek = Some(asked.machine.vek());
+        }),
+    ] {
+        let mut asked = Asked::good(Product::Genoa);
+        change(&mut asked);
+        let verdict = asked.answer();
+        assert!(verdict.reasons[0].says.contains(what), "{:#?}", verdict.reasons);
+    }
+}
+
+fn answer(asked: &Asked, evidence: &[u8], collateral: &Collateral) -> Verdict {
+    verify(&Question {
+        evidence: Evidence::open(evidence).as_ref(),
+        collateral,
+        roots: &asked.roots,
+        policy: &Policy::conservative(),
+        expected: Expected::Anything,
+        nonce: None,
+        at: time(NOW),
+    })
+}
+
 /// Of two certificates, of which one does not hold, the other one counts; and of two lists the newer.
 #[test]
 fn what_does_not_hold_spoils_nothing() {
@@ -532,17 +645,7 @@ fn what_does_not_hold_spoils_nothing() {
     collateral
         .certificates
         .insert(0, counterfoil::report::certificate::Certificate::parse(&other.vek).unwrap());
-    collateral.crls.insert(0, counterfoil::report::crl::Crl::parse(&other.crl).unwrap());
-    let evidence = counterfoil::report::Evidence::open(&good.evidence).unwrap();
-    assert_eq!(evidence.forms, [Form::Report]);
-    let verdict = counterfoil::report::verify(&counterfoil::report::Question {
-        evidence: &evidence,
-        collateral: &collateral,
-        roots: &asked.roots,
-        policy: &counterfoil::report::Policy::conservative(),
-        expected: counterfoil::report::Expected::Anything,
-        nonce: None,
-        at: time(NOW),
-    });
+    collateral.crls.insert(0, Crl::parse(&other.crl).unwrap());
+    let verdict = answer(&asked, &good.evidence, &collateral);
     assert_eq!(verdict.verdict, Answer::Accepted, "{:#?}", verdict.reasons);
 }

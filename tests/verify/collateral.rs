@@ -113,14 +113,15 @@ fn what_it_gave_is_kept_for_its_time() {
     assert_eq!(service.fetch(&[]).code, 0);
     assert_eq!(service.paths()[3..], ["/vcek/v1/Genoa/crl"]);
 
-    // On request all that can change.
+    // On request all of it.
     assert_eq!(service.fetch(&["--refresh"]).code, 0);
-    assert_eq!(service.paths()[4..], ["/vcek/v1/Genoa/cert_chain", "/vcek/v1/Genoa/crl"]);
+    assert_eq!(service.paths()[4..6], ["/vcek/v1/Genoa/cert_chain", "/vcek/v1/Genoa/crl"]);
+    assert_eq!(service.paths()[6], format!("/{}", service.chip));
 
     // What is damaged is not kept.
     fs::write(kept("crl"), b"half a li").unwrap();
     assert_eq!(service.fetch(&[]).code, 0);
-    assert_eq!(service.paths()[6..], ["/vcek/v1/Genoa/crl"]);
+    assert_eq!(service.paths()[7..], ["/vcek/v1/Genoa/crl"]);
 }
 
 #[test]
@@ -164,7 +165,13 @@ fn what_it_does_not_give_is_said() {
     service.server.fault(&service.chip, Fault::Body(b"<html>log in</html>".to_vec()));
     let ran = service.fetch(&[]);
     assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(ran.stderr.contains("neither a certificate nor a list"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("is not the certificate of the chip's key"), "{}", ran.stderr);
+    // Nor is another certificate, and it is not kept.
+    let chain = fs::read(service.place.path("kds/vcek/v1/Genoa/cert_chain")).unwrap();
+    service.server.fault(&service.chip, Fault::Body(chain));
+    assert_eq!(service.fetch(&[]).code, 1);
+    assert_eq!(service.fetch(&[]).code, 0);
+    fs::remove_file(service.place.path("out.json")).unwrap();
 
     let mut masked = Machine::new(Product::Genoa);
     masked.set(0x1a0, &[0; 64]);
@@ -176,6 +183,62 @@ fn what_it_does_not_give_is_said() {
     service.place.write("report.bin", b"no report");
     assert_eq!(service.fetch(&[]).code, 30);
     assert_eq!(service.fetch(&["--service", "kds.example"]).code, 2);
+}
+
+#[test]
+fn a_report_of_version_2_needs_its_product() {
+    let mut machine = Machine::new(Product::Milan);
+    machine.set(0, &[2]).set(0x188, &[0; 3]);
+    let service = Service::new(&machine);
+    let ran = service.fetch(&[]);
+    assert!(ran.code == 20 && ran.stderr.contains("`--product`"), "{ran:?}");
+    let uri = service.server.uri();
+    let ran = service.place.run(&[
+        "collateral",
+        "fetch",
+        "report.bin",
+        "--product",
+        "Milan",
+        "--service",
+        &uri,
+        "-o",
+        "out.json",
+        "--pace",
+        "0",
+    ]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(Collateral::read(&service.out()).unwrap().certificates.len(), 3);
+}
+
+/// Certificates as people have them.
+#[test]
+fn other_forms_are_read() {
+    let machine = Machine::new(Product::Milan);
+    let pem = |der: &[u8]| encode_string("CERTIFICATE", LineEnding::LF, der).unwrap();
+    let (vek, ask, ark) =
+        (pem(&machine.vek().sign()), pem(&machine.ask().sign()), pem(&machine.ark().sign()));
+    let thim = serde_json::json!({
+        "vcekCert": vek, "certificateChain": format!("{ask}{ark}"), "tcbm": "DB18000000000004", "cacheControl": "86400",
+    });
+    assert_eq!(Collateral::read(thim.to_string().as_bytes()).unwrap().certificates.len(), 3);
+    let body: String = vek.lines().filter(|line| !line.starts_with("---")).collect();
+    for text in [
+        format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----"),
+        vek.lines().map(|line| format!("    {line}  \n")).collect(),
+        format!(
+            "of the chip:\n{vek}\nand its key\n-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"
+        ),
+    ] {
+        assert_eq!(Collateral::read(text.as_bytes()).unwrap().certificates.len(), 1, "{text}");
+    }
+    let latin: Vec<u8> = [b"# Gr\xfc\xdfe\n".as_slice(), vek.as_bytes()].concat();
+    assert_eq!(Collateral::read(&latin).unwrap().certificates.len(), 1);
+    for bad in [
+        "-----BEGIN CERTIFICATE-----\nAAAA",
+        "-----BEGIN CERTIFICATE-----\nAA!A\n-----END CERTIFICATE-----\n",
+    ] {
+        assert!(Collateral::read(bad.as_bytes()).is_err());
+    }
 }
 
 #[test]

@@ -71,7 +71,7 @@ impl Vector {
     fn answer(&self) -> Option<Verdict> {
         let evidence = Evidence::open(&self.report).ok()?;
         Some(verify(&Question {
-            evidence: &evidence,
+            evidence: Ok(&evidence),
             collateral: &self.collateral()?,
             roots: &Roots::amd(),
             policy: &read(LENIENT),
@@ -111,7 +111,7 @@ fn without_a_list_of_revoked_certificates_nothing_is_accepted() {
     for vector in vectors() {
         let evidence = Evidence::open(&vector.report).unwrap();
         let verdict = verify(&Question {
-            evidence: &evidence,
+            evidence: Ok(&evidence),
             collateral: &vector.collateral().unwrap(),
             roots: &Roots::amd(),
             policy: &Policy::conservative(),

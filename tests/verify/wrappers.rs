@@ -7,7 +7,7 @@ use counterfoil::digest::Sha256;
 use counterfoil::report::describe::hex;
 use counterfoil::report::verdict::Answer;
 use counterfoil::report::wrapper::{Form, KEYS, LARGEST};
-use counterfoil::report::{Evidence, Product, Reason};
+use counterfoil::report::{Collateral, Evidence, Product, Reason};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
@@ -120,6 +120,8 @@ fn every_form_is_opened() {
         let found = Evidence::open(&bytes).unwrap();
         assert_eq!((found.report, found.forms.as_slice()), (report.clone(), expected));
     }
+    let list = json!({ "report": report }).to_string().into_bytes();
+    assert_eq!(Evidence::open(&list).unwrap().report, report);
     for key in KEYS {
         assert_eq!(Evidence::open(&json(key, &base64)).unwrap().report, report, "{key}");
     }
@@ -127,6 +129,22 @@ fn every_form_is_opened() {
     let found = Evidence::open(&bytes).unwrap();
     assert_eq!(found.report, asked.machine.attest());
     assert_eq!(found.runtime_data.as_deref(), Some(&b"{\"keys\":[]}"[..]));
+}
+
+/// Operators and libraries put other things into the table than certificates.
+#[test]
+fn what_else_is_in_a_table_is_passed_over() {
+    let asked = asked();
+    let machine = &asked.machine;
+    let full = table(&[
+        // What go-sev-guest adds of the platform, and the endorsement of Google's firmware.
+        (0xecae0c0f_9502_43b1_afa2_0ae2e0d565b6, vec![0; 20]),
+        (0x9f4116cd_c503_4f5a_8f6f_fb68882f4ce2, vec![8; 3000]),
+        (0x63da758d_e664_4564_adc5_f4b93be8accd, machine.vek().sign()),
+    ]);
+    let found = Evidence::open(&[report(), full.clone()].concat()).unwrap();
+    assert_eq!(found.collateral.certificates.len(), 1);
+    assert_eq!(Collateral::read(&full).unwrap().certificates.len(), 1);
 }
 
 /// What came with the report is all that is needed.
@@ -189,7 +207,6 @@ fn what_is_damaged_is_named() {
         (Reason::WrapperTooLarge, "a megabyte and more", vec![b'a'; LARGEST + 1]),
         (Reason::WrapperTooLarge, "a bomb", gzip(&vec![0; LARGEST + 1])),
         (Reason::WrapperCertificates, "no table", [report.clone(), vec![1; 100]].concat()),
-        (Reason::WrapperCertificates, "another GUID", bad_table(0, 0)),
         (Reason::WrapperCertificates, "an offset beyond the end", bad_table(19, 1)),
         (Reason::WrapperCertificates, "a length beyond the end", bad_table(22, 1)),
         (Reason::WrapperCertificates, "a certificate that is none", {
@@ -200,6 +217,25 @@ fn what_is_damaged_is_named() {
             Reason::WrapperCertificates,
             "the agent's certificates",
             no_table.to_string().into_bytes(),
+        ),
+        (Reason::WrapperJson, "a key twice", {
+            let base64 = Base64::encode_string(&report);
+            format!("{{\"report\":\"{base64}\",\"report\":\"{base64}\"}}").into_bytes()
+        }),
+        (Reason::WrapperJson, "two keys", {
+            let base64 = Base64::encode_string(&report);
+            json!({ "quote": base64, "report": base64 }).to_string().into_bytes()
+        }),
+        (Reason::WrapperJson, "a list of no bytes", b"{\"report\": [1, 256]}".to_vec()),
+        (
+            Reason::WrapperTruncated,
+            "something behind gzip",
+            [gzip(&report), b"more".to_vec()].concat(),
+        ),
+        (
+            Reason::WrapperCertificates,
+            "two reports, each packed",
+            [gzip(&report), gzip(&report)].concat(),
         ),
         (Reason::WrapperJson, "half an object", b"{\"report\": ".to_vec()),
         (Reason::WrapperJson, "an object without a report", b"{\"quotes\": 1}".to_vec()),

@@ -35,18 +35,15 @@ pub fn verdict(message: &Message<'_>) -> Result<Value> {
     }
     let mut policy = policy(message)?;
     let nonce = challenge(message, &mut policy)?;
-    let verdict = match Evidence::open(bytes) {
-        Ok(evidence) => verify::verify(&Question {
-            evidence: &evidence,
-            collateral: &collateral,
-            roots: &roots,
-            policy: &policy,
-            expected: known.expected(),
-            nonce,
-            at,
-        }),
-        Err(error) => verify::unreadable(&error, at, &roots),
-    };
+    let verdict = verify::verify(&Question {
+        evidence: Evidence::open(bytes).as_ref(),
+        collateral: &collateral,
+        roots: &roots,
+        policy: &policy,
+        expected: known.expected(),
+        nonce,
+        at,
+    });
     serde_json::to_value(verdict).context(Kind::Malformed, || "the verdict".to_owned())
 }
 

@@ -25,6 +25,10 @@ pub(super) fn nonce() -> Result<[u8; 32]> {
 
 /// What the agent at `url` answers.
 pub(super) fn evidence(url: &str, nonce: &[u8; 32], ui: &Ui) -> Result<Vec<u8>> {
+    if !url.starts_with("http://") && !url.starts_with("https://") {
+        let message = format!("`{url}` is no url of a guest's agent");
+        return Err(Error::new(Kind::Usage, message).hint("it begins with http:// or https://"));
+    }
     let base = url.trim_end_matches('/');
     let base = base.strip_suffix("/evidence").unwrap_or(base);
     let url = format!("{base}/evidence?nonce={}", hex(nonce));

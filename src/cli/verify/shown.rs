@@ -4,7 +4,8 @@ use serde_json::json;
 
 use crate::cli::ui::{Style, Ui, printable};
 use crate::error::Result;
-use crate::report::verdict::{Answer, Outcome};
+use crate::report::reason::Class;
+use crate::report::verdict::{Answer, Outcome, Root, Runs};
 use crate::report::{Reason, Verdict};
 
 /// The answer, every check, the reasons with what to do, and what else should be known.
@@ -16,9 +17,19 @@ pub(super) fn verdict(ui: &Ui, verdict: &Verdict) -> Result<()> {
         Answer::Malformed => (Style::Red, "malformed"),
     };
     let mut text = ui.paint(style, word);
-    if let Some(matched) = &verdict.matched {
-        let cpu = matched.cpu.as_deref().unwrap_or("any CPU");
-        text += &format!(": the release, with {} vCPUs, {cpu}", matched.vcpus);
+    if verdict.root == Root::Other {
+        text += &ui.paint(Style::Yellow, ", under another root than AMD's");
+    }
+    match (&verdict.matched, verdict.asked.runs) {
+        (Some(matched), _) => {
+            let cpu = matched.cpu.as_deref().unwrap_or("any CPU");
+            text += &format!(": the release, with {} vCPUs, {cpu}", matched.vcpus);
+        }
+        (None, Runs::Anything) => text += ", whatever runs there",
+        (None, _) => {}
+    }
+    if verdict.verdict == Answer::Accepted && !verdict.asked.nonce {
+        text += "; it may be a recording, as there is no nonce in it";
     }
     text += "\n\n";
     let width = verdict.checks.iter().map(|check| check.check.len()).max().unwrap_or(0);
@@ -67,7 +78,15 @@ pub(super) fn verdict(ui: &Ui, verdict: &Verdict) -> Result<()> {
 /// Every reason.
 pub(super) fn reasons(ui: &Ui) -> Result<()> {
     if ui.is_json() {
-        let reason = |reason: &Reason| json!({ "code": reason.code(), "means": reason.means(), "advice": reason.advice() });
+        let reason = |reason: &Reason| {
+            let verdict = match reason.class() {
+                Class::Rejected => Answer::Rejected,
+                Class::CannotDecide => Answer::CannotDecide,
+                Class::Malformed => Answer::Malformed,
+            };
+            let (code, means, advice) = (reason.code(), reason.means(), reason.advice());
+            json!({ "code": code, "verdict": verdict, "means": means, "advice": advice })
+        };
         return ui.json(&Reason::ALL.iter().map(reason).collect::<Vec<_>>());
     }
     let width = Reason::ALL.iter().map(|reason| reason.code().len()).max().unwrap_or(0);
