@@ -171,8 +171,9 @@ fn intermediate(
     };
     let arks = terms.collateral.of_kind(|kind| kind == Kind::Ark);
     let arks: Vec<&Certificate> = arks.filter(|ark| ark.name() == root).collect();
+    let whose = if terms.roots.is_amd() { "is built in" } else { "was given" };
     if arks.is_empty() {
-        ledger.passed("root", format!("{root}, by the key that is built in"));
+        ledger.passed("root", format!("{root}, by the key that {whose}"));
     }
     for ark in &arks {
         if !terms.roots.is_pinned(product, ark) {
@@ -184,7 +185,7 @@ fn intermediate(
                 format!("the certificate {root} that came along is not signed by its own key");
             ledger.failed("root", Reason::ArkSignature, says);
         } else {
-            ledger.passed("root", format!("{root}, whose key is the one that is built in"));
+            ledger.passed("root", format!("{root}, whose key is the one that {whose}"));
             validity(ark, terms.at, ARK_VALIDITY, ledger);
         }
     }
