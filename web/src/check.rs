@@ -13,19 +13,21 @@ use counterfoil::report::{
     Collateral, Evidence, Expected, Policy, Product, Question, Report, Roots, Time, describe,
     verify,
 };
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::message::{File, Message};
 use crate::role::Role;
 
-/// The verdict on the report.
+/// The verdict on the report, and what each of its reasons means in words.
 ///
 /// # Errors
 /// When something that the person gave beside the report is not what it is taken for, or there is nothing to
 /// compare. Whatever is wrong with the report itself is a verdict.
 pub fn verdict(message: &Message<'_>) -> Result<Value> {
-    let at: Time =
-        message.now.parse().context(Kind::Malformed, || "the browser's clock".to_owned())?;
+    let at: Time = message
+        .at
+        .parse()
+        .context(Kind::Usage, || "that is not a time to decide for".to_owned())?;
     let bytes = report(message)?;
     let known = Known::of(message)?;
     let roots = roots(message)?;
@@ -47,7 +49,12 @@ pub fn verdict(message: &Message<'_>) -> Result<Value> {
         }),
         Err(error) => verify::unreadable(&error, at, &roots),
     };
-    serde_json::to_value(verdict).context(Kind::Malformed, || "the verdict".to_owned())
+    let codes = verdict.reasons.iter().map(|finding| finding.code);
+    let means: Map<_, _> =
+        codes.map(|code| (code.code().to_owned(), code.means().into())).collect();
+    let verdict =
+        serde_json::to_value(verdict).context(Kind::Malformed, || "the verdict".to_owned())?;
+    Ok(json!({ "verdict": verdict, "means": means }))
 }
 
 /// The report's fields.
