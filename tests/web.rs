@@ -23,9 +23,14 @@ use std::{env, fs};
 
 use counterfoil::digest::Sha256;
 use counterfoil::launch::record::Record;
+use counterfoil::report::Product;
+use counterfoil::report::binding::report_data;
+use counterfoil::report::describe::hex;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use support::amd::{Machine, NOW, Spec};
+use support::launch::record;
 use support::server::Server;
 use support::webdriver::Browser;
 
@@ -76,11 +81,44 @@ impl Opened {
         self.browser.keys("#files", &paths.join("\n"));
     }
 
-    /// Has the page show a verdict, in place of one that it was given.
-    fn show(&self, verdict: &Value, fields: &Value) {
-        self.browser
-            .script("show(arguments[0], arguments[1]);", &[verdict.clone(), fields.clone()]);
+    /// What a person adds to check a machine whose root is the tests' own, with the root said to be one.
+    fn choose_all(&self, machine: &Machine) {
+        let launch = self.write("launch.json", record().to_json().unwrap());
+        let collateral = self.write("collateral.json", machine.collateral().to_json().unwrap());
+        let root = self.write("root.der", Spec::ark(machine.product).sign());
+        let report = self.write("report.bin", machine.attest());
+        self.set("#time", NOW);
+        self.choose(&[&launch, &collateral, &root, &report]);
+        self.browser.wait("#result", "ark-not-pinned");
+        self.set("#list select[aria-label='What root.der is']", "root");
+        self.browser.wait("#result", "The root is not AMD’s.");
     }
+
+    /// Sets a field or a choice as a person does.
+    fn set(&self, css: &str, value: &str) {
+        let body = "const it = document.querySelector(arguments[0]); it.value = arguments[1];
+            it.dispatchEvent(new Event('change', { bubbles: true }));";
+        self.browser.script(body, &[css.into(), value.into()]);
+    }
+
+    /// The verdict that the page shows as JSON.
+    fn verdict(&self) -> Value {
+        let body = "return document.querySelector('#result pre').textContent;";
+        serde_json::from_str(self.browser.script(body, &[]).as_str().unwrap()).unwrap()
+    }
+
+    /// Has the page show a verdict, in place of one that it was given.
+    fn show(&self, verdict: &Value) {
+        let body = "show({ verdict: arguments[0], means: {} }, []);";
+        self.browser.script(body, std::slice::from_ref(verdict));
+    }
+}
+
+/// A machine that runs the release of `record()`, and whose root is the tests'.
+fn machine() -> Machine {
+    let mut machine = Machine::new(Product::Genoa);
+    machine.set(0x90, &record().digests[1].digest.0);
+    machine
 }
 
 /// A report with nothing in it but a version and a measurement, and so of no machine.
@@ -172,6 +210,66 @@ fn dropped_files_are_checked() {
     assert!(said.contains(&digest.to_string()), "{said}");
 }
 
+/// As a file manager drops it: the browser itself makes the event, and opens the folder.
+#[test]
+fn a_dropped_folder_gives_its_records() {
+    let Some(opened) = Opened::new() else { return };
+    let Opened { browser, directory, .. } = &opened;
+    let release = directory.path().join("release");
+    fs::create_dir_all(release.join("image")).unwrap();
+    fs::copy(RECORD, release.join("launch.json")).unwrap();
+    fs::write(release.join("image/launch.json"), "of another").unwrap();
+    fs::write(release.join("manifest.yaml"), "name: x\n").unwrap();
+    let report = opened.write("report.bin", report(&[7; 48]));
+    let drop = |paths: &[&Path]| {
+        for kind in ["dragEnter", "dragOver", "drop"] {
+            let data = json!({ "items": [], "files": paths, "dragOperationsMask": 1 });
+            let event = json!({ "type": kind, "x": 300, "y": 300, "data": data });
+            browser.devtools("Input.dispatchDragEvent", &event);
+        }
+    };
+    drop(&[&release]);
+    browser.wait("#status", "report is still needed");
+    assert_eq!(
+        browser.script("return given.map(({ name, role }) => [name, role]);", &[]),
+        json!([["launch.json", "launch-record"]])
+    );
+    drop(&[&report]);
+    browser.wait("#result", "measurement-unknown");
+    // Something else than a release's is not passed over in silence.
+    drop(&[directory.path()]);
+    browser.wait("#result", "There is no launch.json in the folder");
+    assert_eq!(browser.script("return given.length;", &[]), 2);
+}
+
+#[test]
+fn digests_and_verdicts_can_be_copied() {
+    let Some(opened) = Opened::new() else { return };
+    let Opened { browser, server, .. } = &opened;
+    let report = opened.write("report.bin", report(&[7; 48]));
+    opened.choose(&[Path::new(RECORD), &report]);
+    browser.wait("#result", "What was attested");
+    let permissions = ["clipboardReadWrite", "clipboardSanitizedWrite"];
+    let allowed = json!({ "origin": server.url(""), "permissions": permissions });
+    browser.devtools("Browser.grantPermissions", &allowed);
+    let copied = |css: &str| {
+        browser.script("document.querySelector(arguments[0]).click();", &[css.into()]);
+        browser.wait(css, "Copied");
+        let body = "navigator.clipboard.readText().then(arguments[0], (error) => arguments[0](String(error)));";
+        browser.later(body, &[]).as_str().unwrap().to_owned()
+    };
+    assert_eq!(copied("#result dl button"), hex(&[7; 48]));
+    browser.script("document.querySelector('#result details:last-child').open = true;", &[]);
+    let json: Value = serde_json::from_str(&copied("#result details:last-child button")).unwrap();
+    assert_eq!(json, opened.verdict());
+
+    // Where a browser does not let a page write there, the button says so.
+    browser.devtools("Browser.resetPermissions", &json!({}));
+    browser.wait("#result dl button", "Copy");
+    browser.script("document.querySelector('#result dl button').click();", &[]);
+    browser.wait("#result dl button", "Not allowed here");
+}
+
 #[test]
 fn what_cannot_be_read_is_named() {
     let Some(opened) = Opened::new() else { return };
@@ -253,62 +351,209 @@ fn it_works_from_a_file() {
 #[test]
 fn text_from_files_is_never_markup() {
     let Some(opened) = Opened::new() else { return };
+    let Opened { browser, .. } = &opened;
+    let made = "return document.querySelectorAll('main img, main b b, #list b').length;";
+    let policy = opened.write("<b>bold<img src=x onerror=alert(1)>.yaml", "<img src=x>: 1\n");
+    let report = opened.write("report.bin", report(&[7; 48]));
+    opened.choose(&[Path::new(RECORD), &report, &policy]);
+    let said = browser.wait("#result", "unknown field");
+    assert!(said.contains("<img src=x>") && said.contains("onerror"), "{said}");
+    assert_eq!(browser.script(made, &[]), 0);
+    browser.script("given.pop(); settle();", &[]);
+    browser.wait("#result", "What was checked");
+
     let markup = "<img src=x onerror=alert(1)><b>bold</b>";
-    let mut verdict = rejected();
+    let mut verdict = opened.verdict();
     for pointer in
         ["/reasons/0/says", "/reasons/0/advice", "/checks/0/says", "/notes/0", "/at", "/root"]
     {
         *verdict.pointer_mut(pointer).unwrap() = markup.into();
     }
-    opened.show(&verdict, &json!([{ "field": markup, "value": markup, "means": markup }]));
-    let made = "return document.querySelectorAll('#result img, #result b').length;";
-    assert_eq!(opened.browser.script(made, &[]), 0);
-    assert!(opened.browser.text("#result").contains(markup));
+    opened.show(&verdict);
+    assert_eq!(browser.script(made, &[]), 0);
+    assert!(browser.text("#result").contains(markup));
     // And the browser would refuse it, if somebody wrote it one day.
     let body = "try { document.body.innerHTML = '<p>x</p>'; return false; } catch { return true; }";
-    assert_eq!(opened.browser.script(body, &[]), true);
+    assert_eq!(browser.script(body, &[]), true);
 }
 
 #[test]
-fn a_verdict_is_told_in_words() {
+fn a_report_is_accepted() {
     let Some(opened) = Opened::new() else { return };
     let Opened { browser, .. } = &opened;
     let said = |css: &str| browser.text(css);
+    opened.choose_all(&machine());
+    let row = record().digests[1].clone();
+    let verdict = opened.verdict();
+    assert_eq!((&verdict["verdict"], &verdict["root"]), (&"accepted".into(), &"other".into()));
+    assert_eq!(verdict["matched"]["digest"], row.digest.to_string());
 
-    opened.show(&accepted(), &fields());
-    assert_eq!(said(".verdict h2"), "Accepted");
-    assert!(said(".verdict").contains("launched with 4 vCPUs of EPYC-v4"), "{}", said(".verdict"));
-    assert!(said(".verdict").contains("1 of 5 checks were not made"), "{}", said(".verdict"));
-    assert!(said(".verdict").contains("2026-11-22T12:00:00Z, by your browser’s clock"));
-    let checks = said(".checks");
-    assert!(checks.contains("passed") && checks.contains("not checked"), "{checks}");
-    assert!(said("#result").contains("4 passed, 1 not checked"), "{}", said("#result"));
+    let banner = said(".verdict");
+    assert!(banner.starts_with("Accepted, but not by AMD’s root"), "{banner}");
+    assert!(banner.contains("launched with 1 vCPU of EPYC-Milan."), "{banner}");
+    assert!(banner.contains("1 of 19 checks were not made"), "{banner}");
+    assert!(banner.contains(&format!("Decided for {NOW}, the time that you said.")), "{banner}");
+    assert!(said("#result").starts_with("The root is not AMD’s."), "{}", said("#result"));
+    assert!(said("#result .warning").contains("nothing about any processor of AMD"));
+    assert!(
+        said("#status").starts_with("Accepted, but not by AMD’s root. "),
+        "{}",
+        said("#status")
+    );
+    assert_eq!(
+        browser.script("return document.querySelector('.verdict').className;", &[]),
+        "verdict tried"
+    );
+    assert!(said("#result dl").contains(&row.digest.to_string()), "{}", said("#result dl"));
+    assert!(said("#result").contains("18 passed, 1 not checked."), "{}", said("#result"));
+    assert!(
+        said("#result").contains("not in AMD's: this is no statement about any AMD processor.")
+    );
+    assert!(
+        said(".checks").contains("whose key is the one that was given."),
+        "{}",
+        said(".checks")
+    );
+    pictures(browser, "tried");
+
+    // Under AMD's root, which the tests cannot sign for, the same is said in another word.
+    let mut amd = verdict;
+    amd["root"] = "AMD".into();
+    amd["notes"].as_array_mut().unwrap().remove(0);
+    opened.show(&amd);
+    assert!(said(".verdict").starts_with("Accepted\n"), "{}", said(".verdict"));
     assert_eq!(said("#result .warning"), "");
+    assert!(said("#status").starts_with("Accepted. "));
     pictures(browser, "accepted");
+    // Of a verdict that it does not know, the page makes none that is better.
+    amd["verdict"] = "splendid".into();
+    opened.show(&amd);
+    assert_eq!(said(".verdict h2"), "Cannot decide");
+}
 
-    opened.show(&rejected(), &fields());
-    assert_eq!(said(".verdict h2"), "Rejected");
-    assert!(said(".reasons").starts_with("Ask the operator"), "{}", said(".reasons"));
-    assert!(said("#result").contains("What was different at the launch"));
-    // What speaks against it comes before what is missing.
-    let mut turned = rejected();
-    turned["reasons"].as_array_mut().unwrap().reverse();
-    opened.show(&turned, &fields());
-    assert!(said(".reasons").starts_with("Ask the operator"), "{}", said(".reasons"));
-    assert!(browser.text("#status").starts_with("Rejected. "));
+#[test]
+fn what_speaks_against_a_report_is_told() {
+    let Some(opened) = Opened::new() else { return };
+    let Opened { browser, .. } = &opened;
+    let said = |css: &str| browser.text(css);
+    let machine = machine();
+    opened.choose_all(&machine);
+    let rejected = |reason: &str| {
+        browser.wait(".reasons", reason);
+        assert_eq!(said(".verdict h2"), "Rejected");
+        assert!(said("#status").starts_with("Rejected. "), "{}", said("#status"));
+        let codes = opened.verdict()["reasons"].clone();
+        let codes = codes.as_array().unwrap().iter().map(|reason| reason["code"].clone());
+        assert_eq!(codes.collect::<Vec<_>>(), [reason]);
+        said("#result")
+    };
+    let accepted = || {
+        browser.wait(".verdict h2", "Accepted");
+    };
+
+    // One byte of HOST_DATA.
+    let mut changed = machine.attest();
+    changed[0xc0] ^= 1;
+    opened.choose(&[&opened.write("report.bin", changed)]);
+    let all = rejected("report-signature");
+    assert!(all.contains("The launch that has this digest"), "{all}");
+    assert!(said(".verdict p").contains("The certified key did not sign these bytes."), "{all}");
+    assert!(said(".reasons").starts_with("Fetch report and certificate again; if both are as"));
     pictures(browser, "rejected");
 
-    let mut other = accepted();
-    other["root"] = "other".into();
-    opened.show(&other, &fields());
-    assert!(said("#result .warning").contains("The root is not AMD"));
+    opened.choose(&[&opened.write("report.bin", machine.attest())]);
+    accepted();
+    let policy = opened.write("policy.yaml", "version: 1\nvmpl: [1]\n");
+    opened.choose(&[&policy]);
+    rejected("vmpl");
+    assert!(said(".here").contains("counterfoil verify --show-policy"), "{}", said(".here"));
+    opened.write("policy.yaml", "version: 1\nvmlp: [1]\n");
+    opened.choose(&[&policy]);
+    let all = browser.wait("#result", "No answer");
+    assert!(all.contains("policy.yaml:2:1: unknown field vmlp"), "{all}");
+    assert!(said("#result pre").contains("2 | vmlp: [1]\n  | ^"), "{all}");
+    pictures(browser, "policy");
+    opened.write("policy.yaml", "version: 1\n");
+    opened.choose(&[&policy]);
+    accepted();
 
-    // Of a verdict that it does not know, the page makes none that is better.
-    let mut unknown = accepted();
-    unknown["verdict"] = "splendid".into();
-    opened.show(&unknown, &fields());
-    assert_eq!(said(".verdict h2"), "Cannot decide");
+    opened.set("#time", "2033-01-01");
+    browser.wait(".reasons", "vek-expired");
+    assert!(said(".verdict").contains("Decided for 2033-01-01T00:00:00Z, the time that you said."));
+    assert!(said(".reasons").contains("crl-stale"), "{}", said(".reasons"));
+    assert!(said(".here").contains("is typed in above"), "{}", said(".here"));
+    opened.set("#time", "tomorrow");
+    browser.wait("#result", "That is not a time to decide for.\n\ntomorrow is not a time such as");
+    opened.set("#time", NOW);
+    accepted();
+
+    // A nonce that the report is not over, and one that it is; then all of REPORT_DATA.
+    let nonce = [0x11; 32];
+    opened.set("#challenge", &hex(&nonce));
+    rejected("report-data");
+    let mut fresh = machine.clone();
+    fresh.set(0x50, &report_data(&nonce, &[0; 32]));
+    opened.choose(&[&opened.write("report.bin", fresh.attest())]);
+    accepted();
+    assert!(said(".checks").contains("REPORT_DATA is made with the nonce that was sent"));
+    assert!(!said(".verdict").contains("not made"), "{}", said(".verdict"));
+    opened.set("#challenge", &"ab".repeat(64));
+    rejected("report-data");
+    opened.set("#challenge", "fresh");
+    browser.wait("#result", "neither a nonce (64 hex digits) nor REPORT_DATA (128)");
+    opened.set("#challenge", &hex(&report_data(&nonce, &[0; 32])));
+    accepted();
+}
+
+#[test]
+fn what_is_missing_is_told_after_what_speaks_against() {
+    let Some(opened) = Opened::new() else { return };
+    let Opened { browser, .. } = &opened;
+    opened.choose_all(&machine());
+    browser.script(
+        "given.splice(given.findIndex(({ name }) => name === 'collateral.json'), 1); settle();",
+        &[],
+    );
+    browser.wait(".verdict h2", "Cannot decide");
+    let reasons = browser.text(".reasons");
+    assert!(
+        reasons.contains("vek-missing") && reasons.contains("counterfoil collateral fetch"),
+        "{reasons}"
+    );
+    let here = browser.text(".here");
+    assert!(
+        here.contains("This page asks nobody") && here.contains("like any other file"),
+        "{here}"
+    );
     pictures(browser, "cannot-decide");
+
+    opened.set("#challenge", &"ab".repeat(64));
+    browser.wait(".verdict h2", "Rejected");
+    assert!(
+        browser.text(".reasons").starts_with("See that the report is for this key and this nonce")
+    );
+}
+
+#[test]
+fn everything_is_said_in_sentences() {
+    let Some(opened) = Opened::new() else { return };
+    let Opened { browser, .. } = &opened;
+    opened.choose_all(&machine());
+    let roughly = "
+        const texts = [...document.querySelectorAll('.checks li > span:nth-child(2), .reasons p, .here li, .notes li, .verdict p')];
+        return texts.map((it) => it.firstElementChild?.tagName === 'B' ? it.childNodes[1].textContent : it.textContent)
+            .filter((text) => !/[.?!]$/.test(text) || /^[a-z’'-]+ /.test(text) && !/^counterfoil/.test(text) || /[.;]\\.$/.test(text));";
+    assert_eq!(browser.script(roughly, &[]), json!([]));
+    assert!(
+        browser.text(".checks").contains("Signing key\nA VCEK."),
+        "{}",
+        browser.text(".checks")
+    );
+    let report = opened.write("report.bin", report(&[7; 48]));
+    opened.choose(&[&report]);
+    browser.wait("#result", "measurement-unknown");
+    assert_eq!(browser.script(roughly, &[]), json!([]));
+    assert!(browser.text("#result").contains("launches near the release’s gives this digest."));
 }
 
 #[test]
@@ -349,53 +594,6 @@ fn pictures(browser: &Browser, name: &str) {
 /// Where people find the pictures.
 fn screens() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("web/pictures")
-}
-
-fn accepted() -> Value {
-    let check = |check: &str, result: &str, says: &str| json!({ "check": check, "result": result, "says": says, "reason": null });
-    json!({
-        "version": 1, "verdict": "accepted", "at": "2026-11-22T12:00:00Z", "root": "AMD",
-        "report": { "version": 5, "product": "Genoa", "measurement": "5d".repeat(48) },
-        "matched": { "vcpus": 4, "cpu": "EPYC-v4", "sev_features": "0x1", "digest": "5d".repeat(48) },
-        "checks": [
-            check("chain", "passed", "the certificates lead to AMD's root for Genoa"),
-            check("report-signature", "passed", "the certified key of this processor signed the report"),
-            check("revocation", "passed", "none of the certificates is on AMD's list of revoked ones"),
-            check("measurement", "passed", "the measurement is one of the release's"),
-            check("report-data", "not-checked", "nobody said what REPORT_DATA must be, so an old report passes too"),
-        ],
-        "reasons": [],
-        "notes": ["the firmware of the release runs a blob that nobody measures; its THREAT-MODEL.md says more"],
-        "diagnosis": null,
-    })
-}
-
-fn rejected() -> Value {
-    let mut verdict = accepted();
-    verdict["verdict"] = "rejected".into();
-    verdict["matched"] = Value::Null;
-    verdict["checks"][2] = json!({ "check": "revocation", "result": "unknown", "reason": "crl-missing",
-        "says": "there is no list of revoked certificates, so nobody knows whether one of these is on it" });
-    verdict["checks"][3] = json!({ "check": "measurement", "result": "failed", "reason": "measurement-unknown",
-        "says": "the measurement is none of the release's" });
-    verdict["reasons"] = json!([
-        { "code": "measurement-unknown", "says": "the measurement is none of the release's",
-          "advice": "ask the operator to launch with the command line of the release" },
-        { "code": "crl-missing", "says": "there is no list of revoked certificates",
-          "advice": "fetch the list with `counterfoil collateral fetch`, and add it" },
-    ]);
-    verdict["diagnosis"] = json!({ "causes": [{ "changes": [{ "reason": "cmdline-word-added",
-        "says": "the command line had `console=ttyS0` at its end",
-        "advice": "launch with the command line that `counterfoil run --print` shows" }] }] });
-    verdict
-}
-
-fn fields() -> Value {
-    json!([
-        { "field": "VERSION", "value": "5", "means": "the form of the report" },
-        { "field": "MEASUREMENT", "value": "5d".repeat(48), "means": "the launch digest" },
-        { "field": "POLICY", "value": "0x30000", "means": "no debugging, no migration; SMT is allowed" },
-    ])
 }
 
 fn copy_sources(from: &Path, to: &Path) {

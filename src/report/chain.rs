@@ -204,12 +204,9 @@ fn intermediate(
     };
     let arks = terms.collateral.of_kind(|kind| kind == Kind::Ark);
     let arks: Vec<&Certificate> = arks.filter(|ark| ark.name() == root).collect();
-    let pinned = match terms.roots.is_amd() {
-        true => "built in",
-        false => "given",
-    };
+    let whose = if terms.roots.is_amd() { "is built in" } else { "was given" };
     if arks.is_empty() {
-        ledger.passed("root", format!("{root}, by the key that is {pinned}"));
+        ledger.passed("root", format!("{root}, by the key that {whose}"));
     }
     for ark in &arks {
         if !terms.roots.is_pinned(product, ark) {
@@ -221,7 +218,7 @@ fn intermediate(
                 format!("the certificate {root} that came along is not signed by its own key");
             ledger.failed("root", Reason::ArkSignature, says);
         } else {
-            ledger.passed("root", format!("{root}, whose key is the one that is {pinned}"));
+            ledger.passed("root", format!("{root}, whose key is the one that {whose}"));
             validity(ark, terms.at, ARK_VALIDITY, ledger);
         }
     }

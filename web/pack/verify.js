@@ -32,6 +32,21 @@ MARKS["rejected"] = MARKS["failed"];
 MARKS["cannot-decide"] = MARKS["unknown"];
 MARKS["malformed"] = MARKS["failed"];
 MARKS["broken"] = MARKS["unknown"];
+MARKS["tried"] = MARKS["unknown"];
+// Advice is written for a command line. What of it is done otherwise on this page, or elsewhere.
+const HERE = [
+  [/\bfetch\b.*\b(it|both|one|list|certificate|collateral)\b|collateral fetch/,
+    "`counterfoil collateral fetch REPORT --output FILE` asks AMD’s key service for the certificates and the list of "
+    + "revoked ones. This page asks nobody: run that where there is a network, and add FILE here."],
+  [/`--collateral`/, "What `--collateral` is given to is added here like any other file."],
+  [/`--at`/, "What `--at` says is typed in above: “another time”."],
+  [/`--nonce`/, "What `--nonce` says is typed in above: “a challenge”."],
+  [/`(crl|products|signers|csp-ids|minimum-tcb|vmpl|chip-ids|freshness|labelled)\b/,
+    "The policy is a YAML file that you write and add here. `counterfoil verify --show-policy` prints the one that counts "
+    + "without it, in which every key is explained."],
+  [/`counterfoil (explain|id-block)/,
+    "`counterfoil` is the command line of which this page is a part: it comes with a manual page for each command."],
+];
 // Larger files are images and disks, which nobody needs to give to this page.
 const LARGEST = 16 * 1024 * 1024;
 
@@ -50,7 +65,7 @@ async function start() {
 async function ask(question) {
   const files = given.filter((file) => file.bytes);
   const header = new TextEncoder().encode(JSON.stringify({
-    now: new Date().toISOString().replace(/\.\d+Z$/, "Z"),
+    at: at("time").value.trim() || new Date().toISOString().replace(/\.\d+Z$/, "Z"),
     challenge: at("challenge").value.trim() || null,
     files: files.map(({ name, bytes, role }) => ({ name, size: bytes.length, as: role })),
   }));
@@ -93,7 +108,7 @@ async function take(files) {
   await settle();
 }
 
-// Of a folder, the records, and what else it has at the top that this page can use.
+// Of a folder, a release's records.
 async function unfold(entry) {
   if (entry.isFile) return [await new Promise((done, failed) => entry.file(done, failed))];
   const reader = entry.createReader();
@@ -102,6 +117,9 @@ async function unfold(entry) {
     const some = await new Promise((done, failed) => reader.readEntries(done, failed));
     if (some.length === 0) break;
     found.push(...some.filter((inner) => inner.isFile && /^(launch|igvm)\.json$/.test(inner.name)));
+  }
+  if (found.length === 0) {
+    throw new Error(`there is no launch.json in the folder ${entry.name}, so it is not a release’s: drop its files one by one`);
   }
   return (await Promise.all(found.map(unfold))).flat();
 }
@@ -116,7 +134,7 @@ async function dropped(event) {
     const files = await Promise.all(parts.map((part) => part instanceof File ? [part] : unfold(part)));
     await take(files.flat());
   } catch (error) {
-    broken({ says: "your browser could not read what was dropped", causes: [String(error)], advice: [] });
+    broken({ says: "your browser could not read what was dropped", causes: [error.message], advice: [] });
   }
 }
 
@@ -177,24 +195,33 @@ function bytes(size) {
 
 // ---- The answer
 
-function show(verdict, fields) {
+// `means` has by its code what a reason is; `says` in the verdict has what was found, with the values.
+function show({ verdict, means }, fields) {
   const name = Object.hasOwn(VERDICTS, verdict.verdict) ? verdict.verdict : "cannot-decide";
-  const [word, sentence] = VERDICTS[name];
+  const [word, otherwise] = VERDICTS[name];
   const { checks, notes, matched, report, diagnosis } = verdict;
   // What speaks against it before what is merely missing.
   const against = new Set(checks.filter((check) => check.result === "failed").map((check) => check.reason));
   const reasons = [true, false].flatMap((first) => verdict.reasons.filter(({ code }) => against.has(code) === first));
   const count = (result) => checks.filter((check) => check.result === result).length;
-  const told = name === "accepted" ? accepted(matched) : reasons[0] ? upper(reasons[0].says) + "." : sentence;
+  // Whoever chose the root can accept anything by it, so it is not said in the same word or colour.
+  const elsewhere = verdict.root !== "AMD";
+  const tried = name === "accepted" && elsewhere;
+  const title = tried ? "Accepted, but not by AMD’s root" : word;
+  const told = name === "accepted" ? accepted(matched) : reasons[0] ? sentence(means[reasons[0].code] ?? reasons[0].says) : otherwise;
   const left = checks.length - count("passed");
   const without = name === "accepted" && left > 0 ? `${left} of ${checks.length} checks were not made: see below. ` : "";
-  const parts = [banner(name, word, told, `${without}Decided for ${verdict.at}, by your browser’s clock.`)];
-  if (verdict.root !== "AMD") {
-    parts.push(el("p", { class: "warning" }, el("strong", {}, "The root is not AMD. "),
-      "The chain ends in another root, which you gave. That is for trying things out and says nothing about a processor."));
+  const clock = at("time").value.trim() ? "the time that you said" : "by your browser’s clock";
+  const parts = [banner(tried ? "tried" : name, title, told, `${without}Decided for ${verdict.at}, ${clock}.`)];
+  if (elsewhere) {
+    parts.unshift(el("p", { class: "warning", role: "note" }, el("strong", {}, "The root is not AMD’s."),
+      "The certificates had to lead to another root, which you gave, and whoever has its key can make any report. "
+      + "That is for trying things out. It says nothing about any processor of AMD."));
   }
-  if (reasons.length > 0) parts.push(card("What to do", el("ul", { class: "reasons" }, ...reasons.map(reason))));
-  if (diagnosis && diagnosis.causes.length > 0) parts.push(diagnosed(diagnosis));
+  if (reasons.length > 0) {
+    parts.push(card("What to do", el("ul", { class: "reasons" }, ...reasons.map((found) => reason(found, means))), ...here(reasons)));
+  }
+  if (diagnosis) parts.push(diagnosed(diagnosis));
   if (matched) {
     parts.push(card(name === "accepted" ? "The launch that it is" : "The launch that has this digest", facts([
       ["Launch digest", copied(matched.digest)],
@@ -215,16 +242,19 @@ function show(verdict, fields) {
   if (fields) parts.push(described(fields));
   const json = JSON.stringify(verdict, null, 2);
   parts.push(folded("The verdict as JSON", copy(json, "Copy JSON"), el("pre", { tabindex: "0" }, json)));
-  put(parts, `${word}. ${told}`);
+  put(parts, `${title}. ${told}`);
 }
 
 function broken({ says, causes, advice }, fields) {
-  const parts = [banner("broken", "No answer", upper(says) + ".", causes.map(upper).join(". "))];
+  // A mistake in a policy comes with the line that it is in.
+  const [first, ...lines] = says.split("\n");
+  const parts = [banner("broken", "No answer", sentence(first), causes.map(sentence).join(" "))];
+  if (lines.length > 0) parts.push(el("pre", { tabindex: "0" }, lines.join("\n")));
   if (advice.length > 0) {
     parts.push(card("What to do", el("ul", { class: "notes" }, ...advice.map((line) => el("li", {}, ...prose(line))))));
   }
   if (fields) parts.push(described(fields));
-  put(parts, `No answer. ${upper(says)}.`);
+  put(parts, `No answer. ${sentence(first)}`);
 }
 
 function put(parts, said) {
@@ -249,25 +279,40 @@ function banner(name, word, told, below) {
   return el("div", { class: `verdict ${name}` }, mark(name), text);
 }
 
-function reason({ code, says, advice }) {
-  const parts = [el("p", { class: "advice" }, ...prose(advice || says), ".")];
-  if (advice) parts.push(el("p", { class: "why" }, ...prose(says), "."));
-  return el("li", {}, ...parts, el("code", { class: "code" }, code));
+function reason({ code, says, advice }, means) {
+  const told = means[code] ? [...prose(means[code]), " ", ...prose(says)] : prose(says);
+  return el("li", {}, el("p", { class: "advice" }, ...prose(advice)), el("p", { class: "why" }, ...told),
+    el("code", { class: "code" }, code));
+}
+
+function here(reasons) {
+  const told = HERE.filter(([pattern]) => reasons.some(({ advice }) => pattern.test(advice ?? "")));
+  return told.length === 0 ? [] : [el("ul", { class: "here" }, ...told.map(([, text]) => el("li", {}, ...prose(text))))];
 }
 
 function check({ check, result, says, reason }) {
   const known = Object.hasOwn(RESULTS, result) ? result : "unknown";
-  const text = el("span", {}, ...prose(says), ".", el("span", { class: "code mono" }, reason ?? check));
+  const text = el("span", {}, el("b", {}, titled(check)), ...prose(says));
+  if (reason) text.append(el("span", { class: "code mono" }, reason));
   return el("li", { class: known }, mark(known), text, el("span", { class: "word" }, RESULTS[known]));
 }
 
-function diagnosed({ causes }) {
+// What a check is called, in words: `report-signature` is "Report signature".
+function titled(check) {
+  return upper(check.replaceAll("-", " ").replace(/\b(tcb|vmpl|svn|id)\b/g, (short) => short.toUpperCase()));
+}
+
+function diagnosed({ causes, searched }) {
+  const title = "What was different at the launch";
+  if (causes.length === 0) {
+    return card(title, el("p", { class: "faint" }, `None of ${searched} launches near the release’s gives this digest.`));
+  }
   const changes = causes.map(({ changes }) => el("li", {}, ...changes.flatMap((change) => [
-    el("p", { class: "advice" }, ...prose(change.advice || change.says), "."),
-    el("p", { class: "why" }, ...prose(change.says), "."),
+    el("p", { class: "advice" }, ...prose(change.advice || change.says)),
+    el("p", { class: "why" }, ...prose(change.says)),
     el("code", { class: "code" }, change.reason),
   ])));
-  return card("What was different at the launch",
+  return card(title,
     el("p", { class: "faint" }, "Each of these alone makes the digest that was attested. None makes it a right one."),
     el("ul", { class: "reasons" }, ...changes));
 }
@@ -330,12 +375,18 @@ function text(value) {
 }
 
 // A sentence, with what stands between backquotes in it as code.
-function prose(sentence) {
-  return upper(sentence).split("`").map((part, index) => index % 2 === 1 ? el("code", {}, part) : part);
+function prose(words) {
+  return sentence(words).split("`").map((part, index) => index % 2 === 1 ? el("code", {}, part) : part);
 }
 
-function upper(sentence) {
-  return sentence.charAt(0).toUpperCase() + sentence.slice(1);
+// What begins with a name (`hwID`, `policy.yaml:2:1`) keeps it as it is.
+function sentence(words) {
+  const begun = /^[a-z][a-z’'-]*[,;:]?(\s|$)/.test(words) ? upper(words) : words;
+  return /[.?!]$/.test(begun) ? begun : begun + ".";
+}
+
+function upper(words) {
+  return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
 function el(tag, attributes, ...inside) {
@@ -353,6 +404,7 @@ at("files").addEventListener("change", async (event) => {
   await take(files);
 });
 at("challenge").addEventListener("change", settle);
+at("time").addEventListener("change", settle);
 document.addEventListener("dragover", (event) => {
   event.preventDefault();
   at("drop").classList.add("over");

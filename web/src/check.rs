@@ -9,23 +9,26 @@ use counterfoil::launch::igvm::IgvmRecord;
 use counterfoil::launch::igvm::record::IgvmRecordError;
 use counterfoil::launch::record::RecordError;
 use counterfoil::report::policy::{Binding, ReportData};
+use counterfoil::report::verdict::Form;
 use counterfoil::report::{
     Collateral, Evidence, Expected, Policy, Product, Question, Report, Roots, Time, describe,
     verify,
 };
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::message::{File, Message};
 use crate::role::Role;
 
-/// The verdict on the report.
+/// The verdict on the report, and what each of its reasons means in words.
 ///
 /// # Errors
 /// When something that the person gave beside the report is not what it is taken for, or there is nothing to
 /// compare. Whatever is wrong with the report itself is a verdict.
 pub fn verdict(message: &Message<'_>) -> Result<Value> {
-    let at: Time =
-        message.now.parse().context(Kind::Malformed, || "the browser's clock".to_owned())?;
+    let at: Time = message
+        .at
+        .parse()
+        .context(Kind::Usage, || "that is not a time to decide for".to_owned())?;
     let bytes = report(message)?;
     let known = Known::of(message)?;
     let roots = roots(message)?;
@@ -35,7 +38,7 @@ pub fn verdict(message: &Message<'_>) -> Result<Value> {
     }
     let mut policy = policy(message)?;
     let nonce = challenge(message, &mut policy)?;
-    let verdict = verify::verify(&Question {
+    let mut verdict = verify::verify(&Question {
         evidence: Evidence::open(bytes).as_ref(),
         collateral: &collateral,
         roots: &roots,
@@ -44,7 +47,20 @@ pub fn verdict(message: &Message<'_>) -> Result<Value> {
         nonce,
         at,
     });
-    serde_json::to_value(verdict).context(Kind::Malformed, || "the verdict".to_owned())
+    if verdict.matched.as_ref().is_some_and(|matched| matched.launch == Form::Igvm) {
+        verdict.notes.insert(
+            0,
+            "The digest is the one in igvm.json, for which the launch record does not vouch. \
+             `counterfoil verify --artifacts` makes the IGVM file again from the release's files."
+                .to_owned(),
+        );
+    }
+    let codes = verdict.reasons.iter().map(|finding| finding.code);
+    let means: Map<_, _> =
+        codes.map(|code| (code.code().to_owned(), code.means().into())).collect();
+    let verdict =
+        serde_json::to_value(verdict).context(Kind::Malformed, || "the verdict".to_owned())?;
+    Ok(json!({ "verdict": verdict, "means": means }))
 }
 
 /// The report's fields.

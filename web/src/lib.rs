@@ -24,7 +24,7 @@ pub fn recognise(message: &[u8]) -> Result<Value> {
     Ok(files.map(|file| json!({ "name": file.name, "as": file.role })).collect())
 }
 
-/// The verdict.
+/// The verdict: `{"verdict", "means"}`, the second by the codes of the first's reasons.
 ///
 /// # Errors
 /// When `message` is malformed, or one of the files is not what it is taken for.

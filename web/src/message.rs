@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! u32, little-endian: length of the header
-//! header, JSON: {"now": "2026-11-22T12:00:00Z",          the browser's clock, in UTC
+//! header, JSON: {"at": "2026-11-22T12:00:00Z",           the time to decide for, in UTC
 //!                "challenge": "…hex digits"|null,        a nonce of 32 bytes or all 64 of REPORT_DATA, if
 //!                                                        the machine was sent one
 //!                "files": [{"name": "launch.json", "size": 5120, "as": "launch-record"|null}, …]}
@@ -20,7 +20,7 @@ use crate::role::Role;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Message<'a> {
     /// The time to decide for, as text.
-    pub now: String,
+    pub at: String,
     /// What the machine was sent, as a person typed it.
     pub challenge: Option<String>,
     /// The files, in the order in which they were given.
@@ -58,7 +58,7 @@ impl<'a> Message<'a> {
             files.push(File { role: role.unwrap_or_else(|| Role::of(&name, bytes)), name, bytes });
         }
         match rest.is_empty() {
-            true => Ok(Self { now: header.now, challenge: header.challenge, files }),
+            true => Ok(Self { at: header.at, challenge: header.challenge, files }),
             false => Err(Error::new(Kind::Malformed, "the message of the page is too long")),
         }
     }
@@ -89,7 +89,7 @@ impl<'a> Message<'a> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
-    now: String,
+    at: String,
     challenge: Option<String>,
     files: Vec<Listed>,
 }
@@ -112,7 +112,7 @@ mod tests {
         [&length.to_le_bytes()[..], header.as_bytes(), bytes].concat()
     }
 
-    const HEADER: &str = r#"{"now": "2026-11-22T12:00:00Z", "challenge": null, "files": [
+    const HEADER: &str = r#"{"at": "2026-11-22T12:00:00Z", "challenge": null, "files": [
         {"name": "a", "size": 2, "as": null}, {"name": "b", "size": 3, "as": "policy"}]}"#;
 
     #[test]
