@@ -113,6 +113,32 @@ fn what_is_bound_is_bound_once() {
 }
 
 #[test]
+fn what_is_bound_outlives_the_agent() {
+    let (_place, _simulated, mut agent) = started();
+    agent.bind(&[0; 32]).is_refused(400, "bad-request");
+    agent.again();
+    assert_eq!(agent.remote(evidence(NONCE)).json()["binding"], Value::Null);
+    assert_eq!(agent.bind(&[7; 32]).status, 200);
+    for _ in 0..2 {
+        agent.again();
+        let answer = agent.remote(evidence(NONCE)).json();
+        assert_eq!(answer["binding"], json!(hex(&[7; 32])));
+        is_over(&answer, &report_data(&nonce(), &[7; 32]));
+        agent.bind(&[8; 32]).is_refused(409, "binding-set");
+        assert_eq!(agent.bind(&[7; 32]).status, 200);
+    }
+    // What cannot be told is not nothing.
+    fs::write(agent.binding(), [7; 31]).unwrap();
+    agent.remote(evidence(NONCE)).is_refused(503, "failed");
+    agent.bind(&[8; 32]).is_refused(503, "failed");
+    // As PID 1 does before the workload starts again.
+    fs::write(agent.binding(), [0; 32]).unwrap();
+    agent.again();
+    assert_eq!(agent.remote(evidence(NONCE)).json()["binding"], Value::Null);
+    assert_eq!(agent.bind(&[8; 32]).status, 200);
+}
+
+#[test]
 fn requests_that_are_not_as_they_should_be() {
     let (_place, _simulated, mut agent) = started();
     for length in [0, 1, 31, 33, 63, 65, 4000, 50_000] {
@@ -170,12 +196,19 @@ fn the_largest_blobs_have_room_and_no_larger_ones() {
     let (most, mut reports) = (32 * 1024, 0);
     let simulated = Simulated::start(&place.path().join("report"), move |_| {
         reports += 1;
-        (vec![1; most + reports / 2], vec![2; most])
+        (vec![1; most + reports / 4], vec![2; most + reports / 2])
     });
     let agent = Agent::start(simulated.path());
     let answer = agent.remote(evidence(NONCE)).json();
     assert_eq!(unbase64(answer["report"].as_str().unwrap()), vec![1; most]);
     assert_eq!(unbase64(answer["certificates"].as_str().unwrap()), vec![2; most]);
+    // Certificates that are too long are as none.
+    for _ in 0..2 {
+        let answer = agent.remote(evidence(NONCE)).json();
+        assert_eq!(unbase64(answer["report"].as_str().unwrap()), vec![1; most]);
+        assert_eq!(answer["certificates"], json!(""));
+    }
+    assert_eq!(agent.said().matches("certificates are too long").count(), 1);
     agent.remote(evidence(NONCE)).is_refused(503, "failed");
 }
 
@@ -269,6 +302,56 @@ fn slow_callers_hold_nobody_up_for_long() {
     drop(silent);
 }
 
+/// More than have places, who say nothing: whoever asks has an answer soon, and the workload at once.
+#[test]
+fn idle_callers_hold_nobody_up_for_long() {
+    let (_place, _simulated, agent) = started();
+    let idle: Vec<_> = (0..40).map(|_| TcpStream::connect(agent.address()).unwrap()).collect();
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        let remote = scope.spawn(|| {
+            assert_eq!(agent.remote(evidence(NONCE)).status, 200);
+            started.elapsed()
+        });
+        while !remote.is_finished() {
+            let started = Instant::now();
+            assert_eq!(agent.local(with_body("POST", "/report", &[1; 64])).status, 200);
+            assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let took = remote.join().unwrap();
+        assert!(took < Duration::from_secs(6), "{took:?}");
+    });
+    drop(idle);
+}
+
+/// Many who ask at once: some have to wait, some have to ask again, and the workload does neither.
+#[test]
+fn many_who_ask_do_not_hold_up_the_workload() {
+    let (_place, _simulated, agent) = started();
+    let mut statuses: Vec<_> = std::thread::scope(|scope| {
+        let ask = || {
+            let answer = agent.remote(evidence(NONCE));
+            if answer.status != 200 {
+                answer.is_refused(503, "busy");
+            }
+            answer.status
+        };
+        let remotes: Vec<_> = (0..30).map(|_| scope.spawn(ask)).collect();
+        for _ in 0..20 {
+            let started = Instant::now();
+            assert_eq!(agent.local(with_body("POST", "/report", &[1; 64])).status, 200);
+            assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        remotes.into_iter().map(|remote| remote.join().unwrap()).collect()
+    });
+    statuses.sort();
+    let answered = statuses.iter().take_while(|status| **status == 200).count();
+    assert!((8..30).contains(&answered), "{statuses:?}");
+    assert_eq!(agent.remote(evidence(NONCE)).status, 200);
+}
+
 #[test]
 fn it_takes_sockets_and_nothing_else() {
     use std::os::unix::fs::PermissionsExt as _;
@@ -276,9 +359,14 @@ fn it_takes_sockets_and_nothing_else() {
     let program = place.path().join("evidence");
     fs::write(&program, counterfoil::guest::EVIDENCE).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    for arguments in
-        [&[][..], &["/tmp"], &["/tmp", "0"], &["/tmp", "77"], &["/tmp", "-1"], &["/tmp", "x"]]
-    {
+    for arguments in [
+        &[][..],
+        &["/tmp"],
+        &["/tmp", "0", "0"],
+        &["/tmp", "7777", "7778"],
+        &["/tmp", "-1", "-1"],
+        &["/tmp", "x", "x"],
+    ] {
         let output = loop {
             match std::process::Command::new(&program).args(arguments).output() {
                 Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {}

@@ -60,17 +60,26 @@ const WORKLOAD: &str = r#"
       ask 'POST /report HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc';
       ask 'GET /evidence?nonce=00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff HTTP/1.1\r\n\r\n';
       $b grep -E '^(Uid|Gid|Cap|NoNew|Groups)' /proc/$(agent)/status;
+      echo adj: $($b cat /proc/$(agent)/oom_score_adj);
       kill -9 $(agent); echo asked by the workload; exec $b sleep 1000"#;
 
-/// As root, who can end the agent, and finds another in its place. The second time it finds a third, of which
-/// it is the first to ask.
+/// As root, who can end the agent, and finds another in its place, which knows what is bound. The second time it
+/// finds a third, which does not, and has nothing of what the first time asked last.
 const MURDER: &str = r#"
       if [ -e /tmp/twice ]; then
       ask 'PUT /binding HTTP/1.1\r\nContent-Length: 32\r\n\r\nZYXWVU0123456789ZYXWVU0123456789'; exec $b poweroff -f; fi;
       echo > /tmp/twice;
       ask "$bind"; first=$(agent); kill -9 $first; $b sleep 3; second=$(agent);
       [ -n "$second" ] && [ "$first" != "$second" ] && echo another agent;
-      ask 'PUT /binding HTTP/1.1\r\nContent-Length: 32\r\n\r\nABCDEF0123456789ABCDEF0123456789'"#;
+      ask 'PUT /binding HTTP/1.1\r\nContent-Length: 32\r\n\r\nABCDEF0123456789ABCDEF0123456789';
+      ask "$bind"; kill -STOP $second;
+      ask 'PUT /binding HTTP/1.1\r\nContent-Length: 32\r\n\r\nabcdef0123456789abcdef0123456789' & $b sleep 1"#;
+
+/// As root, where there is nothing to make evidence of.
+const WITHOUT: &str = r#"
+      ask "$bind";
+      ask 'GET /evidence?nonce=00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff HTTP/1.1\r\n\r\n';
+      exec $b poweroff -f"#;
 
 /// What PID 1 does with an entry of `tsm`, done with one of another kind: under emulation there is nobody to
 /// make reports, and so no entry. The agent's user writes to the one file that it was given, and to no other.
@@ -144,6 +153,7 @@ fn a_guest_is_asked_for_evidence() {
         "CapBnd:\t0000000000000000",
         "CapAmb:\t0000000000000000",
         "NoNewPrivs:\t1",
+        "adj: -500",
         "Operation not permitted",
     ] {
         assert!(said.contains(expected), "`{expected}` is not in: {said}");
@@ -159,13 +169,61 @@ fn the_agent_is_started_again_and_the_workload_lives() {
     for expected in [
         "counterfoil-init: the evidence agent was killed by signal 9, and is started again",
         "another agent",
-        // It knows of no binding, and so takes another.
-        r#""binding":"4142434445463031323334353637383941424344454630313233343536373839""#,
+        r#""error":"binding-set""#,
         "counterfoil-init: the workload exited with status 0",
         r#""binding":"5a5958575655303132333435363738395a595857565530313233343536373839""#,
     ] {
         assert!(said.contains(expected), "`{expected}` is not in: {said}");
     }
+    // What was bound first was bound twice, once to each agent.
+    let first = r#""binding":"3031323334353637383961626364656630313233343536373839616263646566""#;
+    assert_eq!(said.matches(first).count(), 2, "{said}");
+}
+
+/// A kernel that can do nothing of what evidence takes is no reason not to run the workload.
+#[test]
+fn a_guest_without_evidence_runs_its_workload() {
+    let root = release("evidence-without", "0:0", WITHOUT);
+    let directory = tempfile::tempdir().unwrap();
+    let initrd = directory.path().join("initrd");
+    fs::write(&initrd, without_modules(&fs::read(root.join(layout::INITRD)).unwrap())).unwrap();
+    let (outcome, said) = run_to_the_end(&root, &initrd, Vec::new());
+    assert_eq!(outcome, Outcome::PoweredOff, "{said}");
+    for expected in [
+        "counterfoil-init: no evidence: cannot mount `/sys/kernel/config`: ",
+        "counterfoil-init: no evidence-vsock: this kernel has no vsock",
+        "counterfoil-evidence: no reports: this kernel offers no attestation provider",
+        r#""binding":"3031323334353637383961626364656630313233343536373839616263646566""#,
+        r#""error":"no-provider""#,
+    ] {
+        assert!(said.contains(expected), "`{expected}` is not in: {said}");
+    }
+}
+
+/// An initrd whose plan loads neither configfs nor vsock. It is as long as it was, so that the archive around
+/// the plan stays whole: the path of the program has the more slashes.
+fn without_modules(initrd: &[u8]) -> Vec<u8> {
+    let mut changed = initrd.to_vec();
+    for name in [
+        "vsock",
+        "vmw_vsock_virtio_transport_common",
+        "vmw_vsock_virtio_transport",
+        "configfs",
+        "tsm",
+        "sev_guest",
+        "null_blk",
+    ] {
+        changed = replace(&changed, &format!("module /etc/counterfoil/modules/{name}.ko\n"), "");
+    }
+    let slashes = "/".repeat(initrd.len() - changed.len());
+    replace(&changed, "\narg /program\n", &format!("\narg {slashes}/program\n"))
+}
+
+/// The first, which must be there.
+fn replace(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let at = bytes.windows(from.len()).position(|part| part == from.as_bytes());
+    let at = at.unwrap_or_else(|| panic!("no `{from}`"));
+    [&bytes[..at], to.as_bytes(), &bytes[at + from.len()..]].concat()
 }
 
 #[test]

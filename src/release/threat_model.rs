@@ -172,8 +172,8 @@ fn evidence(out: &mut String, manifest: &Manifest) -> std::fmt::Result {
     writeln!(
         out,
         "Whoever reaches {} brings a nonce and gets a report over SHA-512 of a label, the nonce and what \
-         the program has bound, and so cannot have the guest vouch for a key of another. He can keep the \
-         program from its own reports by asking without end.\n",
+         the program has bound, and so cannot have the guest vouch for a key of another. He can keep \
+         others from theirs by asking without end.\n",
         ports.join(" or ")
     )
 }

@@ -1,5 +1,6 @@
 //! The evidence agent as it is in a guest, running here over a directory of the test's, and a client for it.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -19,6 +20,9 @@ pub struct Agent {
     child: Child,
     place: tempfile::TempDir,
     address: SocketAddr,
+    arguments: Vec<OsString>,
+    /// What PID 1 keeps while one agent follows another.
+    _given: (File, UnixListener, TcpListener),
 }
 
 /// What came back.
@@ -40,23 +44,29 @@ impl Agent {
         let local = UnixListener::bind(place.path().join("socket")).unwrap();
         let remote = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = remote.local_addr().unwrap();
-        for descriptor in [local.as_fd(), remote.as_fd()] {
+        let binding = place.path().join("binding");
+        fs::write(&binding, [0; 32]).unwrap();
+        let binding = File::options().read(true).write(true).open(binding).unwrap();
+        let given = [binding.as_fd(), local.as_fd(), remote.as_fd()];
+        let mut arguments = vec![entry.into()];
+        for descriptor in given {
             rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::empty()).unwrap();
+            arguments.push(descriptor.as_raw_fd().to_string().into());
         }
-        let mut command = Command::new(&program);
-        command.arg(entry);
-        command.args([local.as_raw_fd().to_string(), remote.as_raw_fd().to_string()]);
-        command.stderr(File::create(place.path().join("said")).unwrap());
-        // While another test forks, its child holds what is open here, the program too.
-        let child = loop {
-            match command.spawn() {
-                Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
-                    thread::sleep(Duration::from_millis(10));
-                }
-                spawned => break spawned.unwrap(),
-            }
-        };
-        Self { child, place, address }
+        let child = spawn(place.path(), &arguments);
+        Self { child, place, address, arguments, _given: (binding, local, remote) }
+    }
+
+    /// Another in its place, as when PID 1 finds that it has ended.
+    pub fn again(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.child = spawn(self.place.path(), &self.arguments);
+    }
+
+    /// The file that holds what is bound.
+    pub fn binding(&self) -> PathBuf {
+        self.place.path().join("binding")
     }
 
     /// Where anyone may ask.
@@ -164,6 +174,21 @@ pub fn unbase64(text: &str) -> Vec<u8> {
         bytes.extend(&three[..values.len() - 1]);
     }
     bytes
+}
+
+fn spawn(place: &Path, arguments: &[OsString]) -> Child {
+    let mut command = Command::new(place.join("evidence"));
+    command.args(arguments);
+    command.stderr(File::create(place.join("said")).unwrap());
+    // While another test forks, its child holds what is open here, the program too.
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            spawned => break spawned.unwrap(),
+        }
+    }
 }
 
 fn exchange<S: Read + Write>(

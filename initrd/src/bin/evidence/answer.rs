@@ -27,6 +27,8 @@ pub(crate) enum Refusal {
     Method(&'static str),
     /// Something else is bound.
     BindingSet,
+    /// Too many others wait for reports.
+    Busy,
     Report(Fault),
 }
 
@@ -41,7 +43,8 @@ impl Answer {
         Self::of("200 OK", None, |out| {
             write!(out, "{{\"version\":1,\"provider\":\"{}\"", report.provider())?;
             write!(out, ",\"report\":\"{}\"", Base64(report.report()))?;
-            write!(out, ",\"certificates\":\"{}\"", Base64(report.certificates()))?;
+            let certificates = report.certificates().unwrap_or_default();
+            write!(out, ",\"certificates\":\"{}\"", Base64(certificates))?;
             write!(out, ",\"report_data\":\"{}\"", Hex(report_data))?;
             writeln!(out, ",\"nonce\":{},\"binding\":{}}}", OrNull(nonce), OrNull(binding))
         })
@@ -60,6 +63,7 @@ impl Answer {
             Refusal::NotFound => ("404 Not Found", "not-found"),
             Refusal::Method(_) => ("405 Method Not Allowed", "method-not-allowed"),
             Refusal::BindingSet => ("409 Conflict", "binding-set"),
+            Refusal::Busy => ("503 Service Unavailable", "busy"),
             Refusal::Report(fault) => ("503 Service Unavailable", fault.code()),
         };
         let allow = match refusal {
@@ -109,6 +113,7 @@ impl fmt::Display for Refusal {
             Self::NotFound => f.write_str("there is nothing here to ask for"),
             Self::Method(allowed) => write!(f, "only {allowed} is answered here"),
             Self::BindingSet => f.write_str("something else is bound already, and stays so"),
+            Self::Busy => f.write_str("too many ask for evidence: ask again later"),
             Self::Report(Fault::NoProvider) => f.write_str(
                 "this kernel offers no attestation provider: is this an SEV-SNP guest, and are the \
                  modules configfs, tsm_report and sev_guest there?",
@@ -213,6 +218,7 @@ mod tests {
             Refusal::NotFound,
             Refusal::Method("GET"),
             Refusal::BindingSet,
+            Refusal::Busy,
             Refusal::Report(Fault::NoProvider),
             Refusal::Report(Fault::Conflict),
             Refusal::Report(Fault::Failed("what", Errno::TIMEDOUT)),

@@ -65,6 +65,7 @@ impl Reports {
             provider: Provider { name: [0; LONGEST_NAME], length: 0 },
             report: Blob { bytes: [0; LONGEST], length: 0 },
             certificates: Blob { bytes: [0; LONGEST], length: 0 },
+            certificates_fit: true,
         };
         let failed = Fault::of("cannot get a report");
         if report.report.fill(&entry, "outblob").map_err(&failed)? == 0 {
@@ -73,6 +74,8 @@ impl Reports {
         match report.certificates.fill(&entry, "auxblob") {
             // A host need not bring certificates, and a provider need not know of them.
             Ok(_) | Err(Errno::NOENT) => {}
+            // Nor can one keep the guest from a report by bringing too many.
+            Err(Errno::FBIG) => report.certificates_fit = false,
             Err(errno) => return Err(Fault::of("cannot get the certificates")(errno)),
         }
         report.provider = Provider::read(&entry)?;
@@ -96,6 +99,7 @@ pub(crate) struct Report {
     provider: Provider,
     report: Blob,
     certificates: Blob,
+    certificates_fit: bool,
 }
 
 impl Report {
@@ -107,8 +111,9 @@ impl Report {
         self.report.as_bytes()
     }
 
-    pub(crate) fn certificates(&self) -> &[u8] {
-        self.certificates.as_bytes()
+    /// Empty if there are none, `None` if they are longer than there is room for.
+    pub(crate) fn certificates(&self) -> Option<&[u8]> {
+        self.certificates_fit.then(|| self.certificates.as_bytes())
     }
 
     /// As large as there is room for.
@@ -116,7 +121,7 @@ impl Report {
     pub(crate) fn full() -> Self {
         let blob = || Blob { bytes: [0xff; LONGEST], length: LONGEST };
         let provider = Provider { name: [b'a'; LONGEST_NAME], length: LONGEST_NAME };
-        Self { provider, report: blob(), certificates: blob() }
+        Self { provider, report: blob(), certificates: blob(), certificates_fit: true }
     }
 }
 

@@ -11,6 +11,9 @@ const LONGEST_BODY: usize = 64;
 /// The path of evidence, up to the nonce.
 const EVIDENCE: &[u8] = b"/evidence?nonce=";
 
+/// What evidence holds while nothing is bound.
+const NOTHING: [u8; 32] = [0; 32];
+
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Side {
@@ -75,7 +78,10 @@ impl Request<'_> {
             }
             (Side::Local, b"/binding") => {
                 self.must_be(b"PUT", "PUT")?;
-                self.body_alone("the body must be the 32 bytes to bind").map(Asked::Bind)
+                match self.body_alone("the body must be the 32 bytes to bind")? {
+                    NOTHING => Err(Refusal::BadRequest("32 zeros say that nothing is bound")),
+                    binding => Ok(Asked::Bind(binding)),
+                }
             }
             _ => Err(Refusal::NotFound),
         }
@@ -234,6 +240,9 @@ mod tests {
         let bind = bind.concat();
         assert_eq!(judge(&bind, Side::Local), Progress::Done(Ok(Asked::Bind([8; 32]))));
         assert_eq!(judge(&bind, Side::Remote), Progress::Done(Err(Refusal::NotFound)));
+        let mut zeros = bind;
+        zeros.iter_mut().rev().take(40).for_each(|byte| *byte = 0);
+        assert!(bad(&zeros));
     }
 
     #[test]

@@ -2,7 +2,11 @@
 //!
 //! Its sockets are PID 1's, so that they are there before the workload starts, stay while the agent is started
 //! again, and need no right of the agent's. So is its entry among the kernel's requests for reports, of which
-//! the one file to write to is given to the agent: it is a user of its own, who owns nothing else.
+//! the one file to write to is given to the agent: it is a user of its own, who owns nothing else. And so is
+//! the file that holds what the workload has bound: another agent finds it there, another workload does not.
+//!
+//! A kernel or a host that makes no evidence is no reason not to run the workload: the agent then says so to
+//! whoever asks.
 
 use core::fmt::Write as _;
 use core::net::{Ipv4Addr, SocketAddrV4};
@@ -10,7 +14,7 @@ use core::net::{Ipv4Addr, SocketAddrV4};
 use counterfoil_init::evidence::{ENTRY, SOCKET, USER};
 use counterfoil_init::plan::{self, Plan};
 use rustix::fd::{AsRawFd as _, OwnedFd};
-use rustix::fs::{Gid, Mode, Uid};
+use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::io::{Errno, FdFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use rustix::process::{Pid, WaitStatus};
@@ -25,14 +29,24 @@ const RESTART_AFTER: u64 = 1000;
 /// How many callers may wait.
 const BACKLOG: i32 = 64;
 
-/// As many as an agent may have: for the workload, TCP and vsock.
-const MOST_SOCKETS: usize = 3;
+/// As many descriptors as an agent may be given.
+const MOST_GIVEN: usize = 4;
 
 pub(crate) struct Agent<'p> {
     plan: plan::Evidence<'p>,
-    /// The workload's first.
-    sockets: [Option<OwnedFd>; MOST_SOCKETS],
+    given: Given,
+    /// That what is bound is to be forgotten before the next agent starts.
+    forget: bool,
     state: State,
+}
+
+/// What is handed to each agent.
+struct Given {
+    /// 32 bytes; zeros while nothing is bound.
+    binding: OwnedFd,
+    local: OwnedFd,
+    http: Option<OwnedFd>,
+    vsock: Option<OwnedFd>,
 }
 
 #[derive(Clone, Copy)]
@@ -45,26 +59,34 @@ impl<'p> Agent<'p> {
     /// Makes what the agent needs, and starts it, if the plan has one.
     pub(crate) fn start(plan: &Plan<'p>) -> Result<Option<Self>, Failure<'p>> {
         let Some(evidence) = plan.evidence else { return Ok(None) };
-        mounts::mount_configfs()?;
-        make_entry()?;
+        if let Err(failure) = mounts::mount_configfs().and_then(|()| make_entry()) {
+            say!("no evidence: {failure}");
+        }
         let http = evidence.http.map(|port| listen_tcp(port.as_u16())).transpose();
         let http =
             http.map_err(|errno| Failure::System("cannot listen", "evidence-http", errno))?;
-        let vsock = evidence.vsock.map(|port| listen_vsock(port.as_u32())).transpose();
-        let vsock =
-            vsock.map_err(|errno| Failure::System("cannot listen", "evidence-vsock", errno))?;
+        let vsock = match evidence.vsock.map(|port| listen_vsock(port.as_u32())).transpose() {
+            Ok(vsock) => vsock,
+            Err(Errno::AFNOSUPPORT) => {
+                say!("no evidence-vsock: this kernel has no vsock");
+                None
+            }
+            Err(errno) => return Err(Failure::System("cannot listen", "evidence-vsock", errno)),
+        };
         let local =
             listen_local(plan).map_err(|errno| Failure::System("cannot listen", SOCKET, errno))?;
-        let sockets = [Some(local), http, vsock];
-        let pid = run(&evidence, &sockets)?;
-        Ok(Some(Self { plan: evidence, sockets, state: State::Running(pid) }))
+        let binding =
+            make_binding().map_err(|errno| Failure::System("cannot make a file", "/run", errno))?;
+        let given = Given { binding, local, http, vsock };
+        let pid = run(&evidence, &given)?;
+        Ok(Some(Self { plan: evidence, given, forget: false, state: State::Running(pid) }))
     }
 
     /// Starts the agent again, when that is due. The workload goes on without it.
     pub(crate) fn tend(&mut self) {
         match self.state {
             State::Paused { until } if until <= start::milliseconds() => {
-                self.state = match run(&self.plan, &self.sockets) {
+                self.state = match self.run() {
                     Ok(pid) => State::Running(pid),
                     Err(failure) => {
                         say!("{failure}");
@@ -76,11 +98,27 @@ impl<'p> Agent<'p> {
         }
     }
 
+    fn run(&mut self) -> Result<Pid, Failure<'p>> {
+        if self.forget {
+            bind_nothing(&self.given.binding)
+                .map_err(|errno| Failure::System("cannot forget what is bound", "", errno))?;
+            self.forget = false;
+        }
+        run(&self.plan, &self.given)
+    }
+
     pub(crate) fn due(&self) -> Option<u64> {
         match self.state {
             State::Running(_) => None,
             State::Paused { until } => Some(until),
         }
+    }
+
+    /// That the workload has ended, and everything with it. What it bound is forgotten when there is no agent
+    /// left who could bind, and what it asked for last is not done.
+    pub(crate) fn workload_ended(&mut self) {
+        self.forget = true;
+        while rustix::net::accept_with(&self.given.local, SocketFlags::CLOEXEC).is_ok() {}
     }
 
     /// That a process has ended, which may have been the agent's.
@@ -99,33 +137,38 @@ fn paused() -> State {
     State::Paused { until: start::milliseconds() + RESTART_AFTER }
 }
 
-fn run<'p>(
-    evidence: &plan::Evidence<'p>,
-    sockets: &[Option<OwnedFd>; MOST_SOCKETS],
-) -> Result<Pid, Failure<'p>> {
-    let program = evidence.program.as_str();
-    let mut numbers = [const { Text::<12>::new() }; MOST_SOCKETS];
-    let mut given = 0;
-    for socket in sockets.iter().flatten() {
-        write!(numbers[given], "{}", socket.as_raw_fd())
-            .map_err(|_| Failure::System("cannot start", program, Errno::TOOBIG))?;
-        given += 1;
+impl Given {
+    /// In the order of the agent's arguments.
+    fn all(&self) -> impl Iterator<Item = &OwnedFd> {
+        [&self.binding, &self.local].into_iter().chain(&self.http).chain(&self.vsock)
     }
-    let arguments =
-        ["evidence", ENTRY].into_iter().chain(numbers[..given].iter().map(Text::as_str));
-    let arguments = sys::Strings::collect(arguments);
-    let environment = sys::Strings::collect(core::iter::empty());
-    process::start("the evidence agent", program, arguments, environment, || prepare(sockets))
 }
 
-/// In the child: leaves it the sockets, and nothing of root.
-fn prepare<'p>(sockets: &[Option<OwnedFd>; MOST_SOCKETS]) -> Result<(), Failure<'p>> {
+fn run<'p>(evidence: &plan::Evidence<'p>, given: &Given) -> Result<Pid, Failure<'p>> {
+    let program = evidence.program.as_str();
+    let mut numbers = [const { Text::<12>::new() }; MOST_GIVEN];
+    let mut count = 0;
+    for (number, descriptor) in numbers.iter_mut().zip(given.all()) {
+        write!(number, "{}", descriptor.as_raw_fd())
+            .map_err(|_| Failure::System("cannot start", program, Errno::TOOBIG))?;
+        count += 1;
+    }
+    let arguments =
+        ["evidence", ENTRY].into_iter().chain(numbers[..count].iter().map(Text::as_str));
+    let arguments = sys::Strings::collect(arguments);
+    let environment = sys::Strings::collect(core::iter::empty());
+    process::start("the evidence agent", program, arguments, environment, || prepare(given))
+}
+
+/// In the child: leaves it what it is given, and nothing of root.
+fn prepare<'p>(given: &Given) -> Result<(), Failure<'p>> {
     let step = |what| move |errno| Failure::System(what, "", errno);
     rustix::process::setsid().map_err(step("cannot start a session"))?;
-    for socket in sockets.iter().flatten() {
-        rustix::io::fcntl_setfd(socket, FdFlags::empty())
-            .map_err(step("cannot hand a socket over"))?;
+    for descriptor in given.all() {
+        rustix::io::fcntl_setfd(descriptor, FdFlags::empty())
+            .map_err(step("cannot hand a descriptor over"))?;
     }
+    spare();
     rustix::thread::set_no_new_privs(true).map_err(step("cannot set no_new_privs"))?;
     process::empty_bounding_set().map_err(step("cannot empty the bounding set"))?;
     rustix::thread::set_thread_groups(&[]).map_err(step("cannot drop groups"))?;
@@ -134,6 +177,29 @@ fn prepare<'p>(sockets: &[Option<OwnedFd>; MOST_SOCKETS]) -> Result<(), Failure<
     rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(step("cannot set the user"))?;
     sys::block_signals(0);
     Ok(())
+}
+
+/// When memory is short, others end first. If the kernel will not have it, the agent runs all the same.
+fn spare() {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    if let Ok(file) = rustix::fs::open("/proc/self/oom_score_adj", flags, Mode::empty()) {
+        let _ = rustix::io::write(&file, b"-500");
+    }
+}
+
+/// A file for what is bound, which has no name. It has its room from the beginning.
+fn make_binding() -> Result<OwnedFd, Errno> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let file = rustix::fs::open("/run", flags, Mode::empty())?;
+    bind_nothing(&file)?;
+    Ok(file)
+}
+
+fn bind_nothing(file: &OwnedFd) -> Result<(), Errno> {
+    match rustix::io::pwrite(file, &[0; 32], 0)? {
+        32 => Ok(()),
+        _ => Err(Errno::NOSPC),
+    }
 }
 
 /// Makes the agent's entry, if there is anybody to make reports, and gives it what is to be reported over. All
@@ -156,7 +222,11 @@ fn make_entry() -> Result<(), Failure<'static>> {
 /// The workload's socket: to connect takes the right to write to it, which its user alone has.
 fn listen_local(plan: &Plan<'_>) -> Result<OwnedFd, Errno> {
     let directory = SOCKET.rsplit_once('/').map_or("/", |(directory, _)| directory);
-    rustix::fs::mkdir(directory, Mode::from_raw_mode(0o755))?;
+    match rustix::fs::mkdir(directory, Mode::from_raw_mode(0o755)) {
+        // Something is mounted there.
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno),
+    }
     let socket = socket(AddressFamily::UNIX)?;
     rustix::net::bind(&socket, &SocketAddrUnix::new(SOCKET)?)?;
     let (uid, gid) = (Uid::from_raw(plan.uid.as_u32()), Gid::from_raw(plan.gid.as_u32()));
@@ -182,5 +252,6 @@ fn listen_vsock(port: u32) -> Result<OwnedFd, Errno> {
 }
 
 fn socket(family: AddressFamily) -> Result<OwnedFd, Errno> {
-    rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    rustix::net::socket_with(family, SocketType::STREAM, flags, None)
 }

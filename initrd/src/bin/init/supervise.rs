@@ -63,7 +63,13 @@ pub(crate) fn run<'p>(
                 agent.ended(pid, status);
             }
             state = match state {
-                State::Running(workload) if pid == workload => ended(plan, status)?,
+                State::Running(workload) if pid == workload => {
+                    let state = ended(plan, status)?;
+                    if let Some(agent) = &mut agent {
+                        agent.workload_ended();
+                    }
+                    state
+                }
                 State::Stopping { pid: workload, .. } if pid == workload => {
                     say!("the workload {}", Ending(status));
                     shutdown(Way::PowerOff)?;
@@ -95,7 +101,7 @@ fn ended<'p>(plan: &Plan<'p>, status: WaitStatus) -> Result<State, Failure<'p>> 
         OnExit::Poweroff => shutdown(Way::PowerOff)?,
         OnExit::Reboot => shutdown(Way::Reboot)?,
         OnExit::Panic => shutdown(Way::Panic)?,
-        // What it left behind would hold its ports. The evidence agent ends with it, and what it had bound.
+        // What it left behind would hold its ports. The evidence agent ends with it.
         OnExit::Restart => sys::kill_all(Signal::KILL.as_raw()),
     }
     Ok(State::Paused { until: start::milliseconds() + RESTART_AFTER })
