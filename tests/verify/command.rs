@@ -160,6 +160,14 @@ fn every_reason_is_documented() {
     let codes: Vec<&str> =
         listed.as_array().unwrap().iter().map(|reason| reason["code"].as_str().unwrap()).collect();
     assert_eq!(codes, Reason::ALL.iter().map(|reason| reason.code()).collect::<Vec<_>>());
+    let page = include_str!("../../reproducibility/REASONS.md");
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    let row = |reason: &Value| {
+        let text = |key: &str| reason[key].as_str().unwrap().replace('|', "\\|");
+        let (code, verdict) = (text("code"), text("verdict"));
+        format!("| `{code}` | {verdict} | {} | {} |", text("means"), text("advice"))
+    };
+    assert_eq!(rows, listed.as_array().unwrap().iter().map(row).collect::<Vec<_>>());
     let text = place.run(&["verify", "--list-reasons"]).stdout;
     assert!(codes.iter().all(|code| text.contains(code)));
 }
