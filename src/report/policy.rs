@@ -596,7 +596,7 @@ mod tests {
         let policy = policy.unwrap();
         assert_eq!(
             (policy.freshness.crl, policy.freshness.crl_max_age_days),
-            (Need::Optional, None)
+            (Need::Optional, Some(9))
         );
         let default = Policy::conservative();
         assert_eq!(policy, Policy { freshness: policy.freshness, ..default });
