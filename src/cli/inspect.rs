@@ -41,7 +41,7 @@ Examples:
 
 Exit codes: 0 it makes a confidential guest, or is understood, 10 it makes none, 20 that cannot be told.";
 
-/// Show what is in an artifact: a kernel, a firmware, an initrd, a record, an attestation report.
+/// Show what is in an artifact: a kernel, a firmware, an initrd, a record, a report.
 ///
 /// A kernel: a bzImage (its configuration is looked for beside it), a Debian kernel package, or a
 /// configuration file; and a firmware, an OVMF image: whether it makes a confidential guest. Of initrds,

@@ -10,6 +10,7 @@ use crate::launch::igvm::IgvmRecord;
 use crate::launch::record::{DigestRecord, RecordError};
 use crate::launch::{Record, Set};
 
+/// Which of the launches that the policy takes it is; or why it may be another.
 pub(super) fn measurement(
     report: &Report,
     question: &Question<'_>,
@@ -68,9 +69,9 @@ pub(super) fn measurement(
     let says = format!("MEASUREMENT is {found}, which is none of the release's {}", taken.len());
     ledger.failed(CHECK, Reason::MeasurementUnknown, says);
     // What nobody signed may say anything: there is nothing to explain.
-    let signed =
-        |check: &Check| check.check == "report-signature" && check.result == Outcome::Passed;
-    if !ledger.checks.iter().any(signed) {
+    let unsigned =
+        |check: &Check| check.check == "report-signature" && check.result == Outcome::Failed;
+    if ledger.checks.iter().any(unsigned) {
         return (None, None);
     }
     let candidates = Candidates { signature: report.cpu(), ..Candidates::default() };
