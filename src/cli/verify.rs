@@ -42,7 +42,7 @@ or gzip. What decides beside it (certificates, the list of revoked ones) comes w
 
 Exit codes: 0 accepted, 10 rejected, 20 something is missing, 30 malformed.";
 
-/// Say whether a machine attested that it runs a release: accepted, or every reason why not.
+/// Say whether a machine attested a release: accepted, or every reason why not.
 ///
 /// The report's signature is followed to AMD's root, which is built in; certificates are held against the
 /// report's chip and firmware, and against the list of revoked ones; the machine against a policy; and its
