@@ -88,6 +88,19 @@ impl StdError for Error {
     }
 }
 
+/// What stands beneath an error, from its cause down.
+pub fn causes(error: &dyn StdError) -> Vec<String> {
+    let beneath = std::iter::successors(error.source(), |error| (*error).source());
+    beneath.map(ToString::to_string).collect()
+}
+
+/// An error and its causes, with colons between them.
+pub fn in_one_line(error: &dyn StdError) -> String {
+    let mut all = vec![error.to_string()];
+    all.extend(causes(error));
+    all.join(": ")
+}
+
 /// Puts a sentence and a kind on top of a lower error.
 pub trait Context<T> {
     /// Wraps the error, if any, as a failure of `kind` described by `message`.

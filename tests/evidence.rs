@@ -11,9 +11,10 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use base64ct::{Base64, Encoding as _};
 use counterfoil_init::evidence::report_data;
 use serde_json::{Value, json};
-use support::agent::{Agent, evidence, unbase64, with_body};
+use support::agent::{Agent, evidence, with_body};
 use support::configfs::Simulated;
 
 const NONCE: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -45,7 +46,7 @@ fn nonce() -> [u8; 32] {
 #[track_caller]
 fn is_over(answer: &Value, data: &[u8; 64]) {
     assert_eq!(answer["report_data"], json!(hex(data)));
-    let report = unbase64(answer["report"].as_str().unwrap());
+    let report = Base64::decode_vec(answer["report"].as_str().unwrap()).unwrap();
     assert_eq!((report.len(), &report[0x50..0x90]), (1184, &data[..]));
 }
 
@@ -200,12 +201,15 @@ fn the_largest_blobs_have_room_and_no_larger_ones() {
     });
     let agent = Agent::start(simulated.path());
     let answer = agent.remote(evidence(NONCE)).json();
-    assert_eq!(unbase64(answer["report"].as_str().unwrap()), vec![1; most]);
-    assert_eq!(unbase64(answer["certificates"].as_str().unwrap()), vec![2; most]);
+    assert_eq!(Base64::decode_vec(answer["report"].as_str().unwrap()).unwrap(), vec![1; most]);
+    assert_eq!(
+        Base64::decode_vec(answer["certificates"].as_str().unwrap()).unwrap(),
+        vec![2; most]
+    );
     // Certificates that are too long are as none.
     for _ in 0..2 {
         let answer = agent.remote(evidence(NONCE)).json();
-        assert_eq!(unbase64(answer["report"].as_str().unwrap()), vec![1; most]);
+        assert_eq!(Base64::decode_vec(answer["report"].as_str().unwrap()).unwrap(), vec![1; most]);
         assert_eq!(answer["certificates"], json!(""));
     }
     assert_eq!(agent.said().matches("certificates are too long").count(), 1);

@@ -9,7 +9,6 @@ use walkdir::WalkDir;
 
 use crate::cli::settings::Settings;
 use crate::cli::ui::{Style, Ui, printable};
-use crate::cli::verify::read_collateral;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::bounded;
 use crate::input::kds::{Kds, Options, PACE, SERVICE};
@@ -210,6 +209,12 @@ fn write(collateral: &Collateral, path: &Path, ui: &Ui) -> Result<()> {
         path.display()
     ));
     Ok(())
+}
+
+/// Certificates and lists from one file.
+pub(super) fn read_collateral(path: &Path) -> Result<Collateral> {
+    let named = || format!("`{}` is nothing to decide by", path.display());
+    Collateral::read(&bounded::at_most(path, LARGEST as u64)?).context(Kind::Malformed, named)
 }
 
 /// The report in a file, and what came with it.

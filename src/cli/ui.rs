@@ -6,14 +6,13 @@
 //! - Messages begin in lower case and have no full stop; literals stand in backticks.
 
 use std::cell::{Cell, RefCell};
-use std::error::Error as _;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use crate::cli::{Color, Format, Global, settings};
-use crate::error::{Context as _, Error, Kind, Result};
+use crate::error::{Context as _, Error, Kind, Result, causes};
 use crate::input::progress::Progress;
 
 /// Where and how things are said.
@@ -125,12 +124,7 @@ impl Ui {
 
     pub(super) fn failure(&self, error: &Error) {
         self.clear();
-        let mut causes = Vec::new();
-        let mut next = error.source();
-        while let Some(cause) = next {
-            causes.push(cause.to_string());
-            next = cause.source();
-        }
+        let causes = causes(error);
         if self.is_json() && !self.answered.get() {
             let (kind, message, hints) = (error.kind().code(), error.to_string(), error.hints());
             let _ = self.json(&serde_json::json!({

@@ -4,17 +4,16 @@ mod ask;
 mod shown;
 
 use std::collections::BTreeSet;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::collateral::gather;
+use crate::cli::collateral::{gather, read_collateral};
 use crate::cli::settings::Settings;
 use crate::cli::ui::Ui;
 use crate::digest::{Sha256, Sha384, parse_hex};
-use crate::error::{Context as _, Error, Kind, Result};
+use crate::error::{Context as _, Error, Kind, Result, in_one_line};
 use crate::input::bounded;
 use crate::input::progress::Progress as _;
 use crate::launch::Record;
@@ -170,12 +169,7 @@ impl Verify {
         let path = self.report.as_deref().unwrap_or(Path::new("-"));
         let path = if path == Path::new("-") { Path::new("/dev/stdin") } else { path };
         // One byte more, so that what is too large is seen and told like everything else.
-        let mut bytes = Vec::new();
-        let file = bounded::open(path)?;
-        std::io::Read::take(file, LARGEST as u64 + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| bounded::failed(path, error))?;
-        Ok((bytes, self.nonce))
+        Ok((bounded::first(path, LARGEST as u64 + 1)?, self.nonce))
     }
 
     /// What must run there.
@@ -200,15 +194,7 @@ impl Verify {
         match read {
             Ok(recorded) => Ok(Known::Release(Box::new(recorded))),
             // A record that contradicts itself is a reason like any other.
-            Err(error) if error.kind() == Kind::Rejected => {
-                let mut text = error.to_string();
-                let mut cause = std::error::Error::source(&error);
-                while let Some(error) = cause {
-                    text += &format!(": {error}");
-                    cause = error.source();
-                }
-                Ok(Known::Invalid(text))
-            }
+            Err(error) if error.kind() == Kind::Rejected => Ok(Known::Invalid(in_one_line(&error))),
             Err(error) => Err(error),
         }
     }
@@ -321,12 +307,6 @@ fn failure(verdict: &Verdict) -> Result<()> {
         );
     }
     Err(error)
-}
-
-/// Certificates and lists from one file.
-pub(super) fn read_collateral(path: &Path) -> Result<Collateral> {
-    let named = || format!("`{}` is nothing to decide by", path.display());
-    Collateral::read(&bounded::at_most(path, LARGEST as u64)?).context(Kind::Malformed, named)
 }
 
 fn read_policy(path: &Path) -> Result<Policy> {

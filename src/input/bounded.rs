@@ -54,9 +54,7 @@ pub fn whole(path: &Path) -> Result<Vec<u8>> {
 /// # Errors
 /// As [`whole`], and [`Kind::Malformed`] when there is more.
 pub fn at_most(path: &Path, most: u64) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut file = open(path)?.take(most.saturating_add(1));
-    file.read_to_end(&mut bytes).map_err(|error| failed(path, error))?;
+    let bytes = first(path, most.saturating_add(1))?;
     match bytes.len() as u64 > most {
         false => Ok(bytes),
         true => {
@@ -64,6 +62,16 @@ pub fn at_most(path: &Path, most: u64) -> Result<Vec<u8>> {
             Err(Error::new(Kind::Malformed, message))
         }
     }
+}
+
+/// Reads so many bytes of `path`, or as many as there are.
+///
+/// # Errors
+/// As [`whole`].
+pub fn first(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?.take(most).read_to_end(&mut bytes).map_err(|error| failed(path, error))?;
+    Ok(bytes)
 }
 
 /// Why reading `path` failed, as a person meets it.

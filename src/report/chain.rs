@@ -34,14 +34,15 @@ pub(super) struct Chain {
 /// Checks the report's signature and all that stands behind it. Of several certificates that could be the
 /// signing key's, the one that holds best counts: others, of other machines or other times, spoil nothing.
 pub(super) fn check(report: &Report, signer: Signer, terms: &Terms<'_>) -> Chain {
-    let candidates = || terms.collateral.of_kind(|kind| kind == Kind::Vek(signer));
+    let veks = terms.collateral.of_kind(|kind| kind == Kind::Vek(signer));
+    let veks: Vec<_> = veks.map(|vek| (vek, signs(report, vek))).collect();
+    let chain = |(vek, signed): &(&Certificate, Result<bool, Reason>)| {
+        with(report, signer, vek, *signed, terms)
+    };
     // Whose key did not sign the report cannot hold better than one whose key did.
-    let signed = candidates().filter(|vek| signs(report, vek) == Ok(true));
-    let best = |chain: &Chain| chain.ledger.failures();
-    let found = signed.map(|vek| with(report, signer, vek, terms)).min_by_key(best);
-    if let Some(found) =
-        found.or_else(|| candidates().next().map(|vek| with(report, signer, vek, terms)))
-    {
+    let signed = veks.iter().filter(|(_, signed)| *signed == Ok(true)).map(chain);
+    let best = signed.min_by_key(|chain| chain.ledger.failures());
+    if let Some(found) = best.or_else(|| veks.first().map(chain)) {
         return found;
     }
     let mut chain = Chain { product: product_of(report), ..Chain::default() };
@@ -60,9 +61,8 @@ pub(super) fn check(report: &Report, signer: Signer, terms: &Terms<'_>) -> Chain
             chain.ledger.failed("signing-key", Reason::VekMissing, says);
         }
     }
-    if let (None, Some(cpu)) = (chain.product, report.cpu()) {
-        let says = format!("CPUID {cpu} is of no processor that is known");
-        chain.ledger.failed("product", Reason::ProductUnknown, says);
+    if chain.product.is_none() && report.cpu().is_some() {
+        unknown(report, &mut chain.ledger);
     }
     // What else is missing is told at once, so that it can be fetched at once.
     if let Some(product) = chain.product
@@ -82,7 +82,20 @@ fn product_of(report: &Report) -> Option<Product> {
     report.cpu().and_then(Product::of)
 }
 
-fn with(report: &Report, signer: Signer, vek: &Certificate, terms: &Terms<'_>) -> Chain {
+fn unknown(report: &Report, ledger: &mut Ledger) {
+    let cpu = report.cpu().map_or("none".to_owned(), |cpu| cpu.to_string());
+    let says = format!("CPUID {cpu} is of no processor that is known");
+    ledger.failed("product", Reason::ProductUnknown, says);
+}
+
+/// The chain from one certificate, of which it is known whether its key signed the report.
+fn with(
+    report: &Report,
+    signer: Signer,
+    vek: &Certificate,
+    signed: Result<bool, Reason>,
+    terms: &Terms<'_>,
+) -> Chain {
     let mut chain = Chain::default();
     let ledger = &mut chain.ledger;
     let endorsement = match vek.endorsement() {
@@ -102,11 +115,7 @@ fn with(report: &Report, signer: Signer, vek: &Certificate, terms: &Terms<'_>) -
     chain.product = said.or(certified.filter(|_| silent));
     chain.csp_id = endorsement.as_ref().and_then(|endorsement| endorsement.csp_id.clone());
     match (said, certified) {
-        (None, _) if !silent => {
-            let cpu = report.cpu().map_or("none".to_owned(), |cpu| cpu.to_string());
-            let says = format!("CPUID {cpu} is of no processor that is known");
-            ledger.failed("product", Reason::ProductUnknown, says);
-        }
+        (None, _) if !silent => unknown(report, ledger),
         (None, None) => ledger.failed(
             "product",
             Reason::ProductUndetermined,
@@ -125,7 +134,7 @@ fn with(report: &Report, signer: Signer, vek: &Certificate, terms: &Terms<'_>) -
         (Some(product), _) => ledger.passed("product", format!("{product}, by the report's CPUID")),
         (None, Some(product)) => ledger.passed("product", format!("{product}, by the certificate")),
     }
-    signature(report, vek, ledger);
+    signature(vek, signed, ledger);
     if let Some(product) = chain.product {
         intermediate(product, signer, vek, terms, ledger);
         if let Some(endorsement) = &endorsement {
@@ -136,12 +145,10 @@ fn with(report: &Report, signer: Signer, vek: &Certificate, terms: &Terms<'_>) -
     chain
 }
 
-/// The report's signature: ECDSA on P-384 with SHA-384 over the bytes before it (SNP ABI, section "Digital
-/// Signatures", table "ECDSA P-384 with SHA-384 Signature Structure").
-fn signature(report: &Report, vek: &Certificate, ledger: &mut Ledger) {
+fn signature(vek: &Certificate, signed: Result<bool, Reason>, ledger: &mut Ledger) {
     const CHECK: &str = "report-signature";
     let by = vek.name();
-    match signs(report, vek) {
+    match signed {
         Ok(true) => ledger.passed(CHECK, format!("the key of {by} signed these bytes")),
         Ok(false) => {
             let says = format!("the key of {by} did not sign these bytes");
@@ -158,7 +165,8 @@ fn signature(report: &Report, vek: &Certificate, ledger: &mut Ledger) {
     }
 }
 
-/// Whether the key of a certificate signed the report.
+/// Whether the key of a certificate signed the report: ECDSA on P-384 with SHA-384 over the bytes before the
+/// signature (SNP ABI, section "Digital Signatures", table "ECDSA P-384 with SHA-384 Signature Structure").
 fn signs(report: &Report, vek: &Certificate) -> Result<bool, Reason> {
     let key = vek.p384_key().ok_or(Reason::VekKey)?;
     let signature =

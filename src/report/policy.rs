@@ -200,8 +200,10 @@ impl Policy {
     /// Malformed, with line and column.
     pub fn parse(name: &str, text: &str) -> Result<Self> {
         let file: File = Document { name, text }.parse()?;
-        let default = Document { name: "the default policy", text: DEFAULT }.parse()?;
-        let policy = file.over(default);
+        Self::checked(name, file.over(File::default_policy()?))
+    }
+
+    fn checked(name: &str, policy: Self) -> Result<Self> {
         policy.check().map_err(|says| Error::new(Kind::Malformed, format!("{name}: {says}")))?;
         // Launches that nothing can be computed of; the rest of a set is the record's.
         let vcpus = policy.vcpus.clone().unwrap_or_else(|| vec![1]);
@@ -246,7 +248,9 @@ impl Policy {
     /// # Panics
     /// Never: a test parses the same text.
     pub fn conservative() -> Self {
-        Self::parse("the default policy", DEFAULT).expect("the default policy is one")
+        // Every key is said there, so that nothing is left to what stands beneath.
+        let policy = File::default_policy().map(|file| file.over(File::default()));
+        policy.expect("the default policy is one")
     }
 }
 
@@ -270,7 +274,7 @@ impl MinimumTcb {
 }
 
 /// A policy as it is written: everything may be missing. `null` and a missing key are not the same.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
     version: VersionOne,
@@ -347,6 +351,10 @@ enum ReportDataFile {
 }
 
 impl File {
+    fn default_policy() -> Result<Self> {
+        Document { name: "the default policy", text: DEFAULT }.parse()
+    }
+
     fn over(self, below: Self) -> Policy {
         let guest = self.guest_policy.unwrap_or_default();
         let guest_below = below.guest_policy.unwrap_or_default();
@@ -538,7 +546,7 @@ impl<'de, const N: usize> Deserialize<'de> for Hex<N> {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct VersionOne;
 
 impl<'de> Deserialize<'de> for VersionOne {
@@ -574,6 +582,7 @@ mod tests {
     #[test]
     fn the_default_is_conservative() {
         let policy = Policy::conservative();
+        assert_eq!(policy, Policy::parse("the same", DEFAULT).unwrap());
         let names = |bits: &[Bit]| bits.iter().map(|bit| bit.name).collect::<Vec<_>>();
         assert_eq!(names(&policy.guest_policy.deny), ["debug", "migrate-ma"]);
         assert_eq!(policy.guest_policy.weaker_than_release, Leave::Deny);

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 
+use base64ct::{Base64, Encoding as _};
 use counterfoil::digest::Sha384;
 use counterfoil::launch::direct_boot::NamedBlobs;
 use counterfoil::launch::findings::{self, Finding, State};
@@ -268,7 +269,7 @@ fn exports_of_other_launches() {
     let line =
         "--record launch.json --profile gce --cpu EPYC-v4,EPYC-Milan --vcpus 1 --export trustee";
     let message: Value = serde_json::from_str(&stdout(&run(place.path(), line))).unwrap();
-    let values = unbase64(message["provenance"].as_str().unwrap());
+    let values = Base64::decode_vec(message["provenance"].as_str().unwrap()).unwrap();
     let values: Value = serde_json::from_slice(&values).unwrap();
     assert_eq!(values["snp_launch_measurement"].as_array().unwrap().len(), 1);
     let off = run(place.path(), "--record launch.json --kernel-hashes off --export trustee");
@@ -282,7 +283,7 @@ fn trustee() {
         serde_json::from_str(&stdout(&run(place.path(), "--record launch.json --export trustee")))
             .unwrap();
     assert_eq!((&message["version"], &message["type"]), (&"0.1.0".into(), &"sample".into()));
-    let values = unbase64(message["provenance"].as_str().unwrap());
+    let values = Base64::decode_vec(message["provenance"].as_str().unwrap()).unwrap();
     let values: Value = serde_json::from_slice(&values).unwrap();
     let digests: Vec<Value> =
         record().digests.iter().map(|row| row.digest.to_string().into()).collect();
@@ -376,18 +377,4 @@ fn unhex(text: &str) -> Vec<u8> {
         .step_by(2)
         .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
         .collect()
-}
-
-fn unbase64(text: &str) -> Vec<u8> {
-    const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let (mut bits, mut held, mut bytes) = (0u32, 0, Vec::new());
-    for digit in text.chars().filter(|digit| *digit != '=') {
-        bits = bits << 6 | ALPHABET.find(digit).unwrap() as u32;
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held) as u8);
-        }
-    }
-    bytes
 }

@@ -161,21 +161,6 @@ pub fn with_body(method: &str, path: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// RFC 4648, section 4.
-pub fn unbase64(text: &str) -> Vec<u8> {
-    let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    assert_eq!(text.len() % 4, 0, "{text}");
-    let mut bytes = Vec::new();
-    for group in text.as_bytes().chunks(4) {
-        let value = |byte: &u8| digits.iter().position(|digit| digit == byte);
-        let values: Vec<_> = group.iter().map_while(value).collect();
-        let bits = (0..4).fold(0, |bits, at| bits << 6 | values.get(at).copied().unwrap_or(0));
-        let three = [(bits >> 16) as u8, (bits >> 8) as u8, bits as u8];
-        bytes.extend(&three[..values.len() - 1]);
-    }
-    bytes
-}
-
 fn spawn(place: &Path, arguments: &[OsString]) -> Child {
     let mut command = Command::new(place.join("evidence"));
     command.args(arguments);

@@ -30,6 +30,9 @@ fn machine() -> Machine {
     machine
 }
 
+/// The certificates come with the evidence.
+const TRIED: [&str; 7] = ["verify", "--root", "root.der", "--record", "launch.json", "--at", NOW];
+
 const COMMON: [&str; 5] = ["verify", "--collateral", "collateral.json", "--root", "root.der"];
 
 fn verify(place: &Place, more: &[&str]) -> Ran {
@@ -302,11 +305,7 @@ fn from_agent_to_verdict() {
     });
     let agent = Agent::start(simulated.path());
     let url = format!("http://{}", agent.address());
-    let ask = |more: &[&str]| {
-        let arguments =
-            ["verify", "--root", "root.der", "--record", "launch.json", "--at", NOW, "--url", &url];
-        place.run(&[&arguments[..], more].concat())
-    };
+    let ask = |more: &[&str]| place.run(&[&TRIED[..], &["--url", &url], more].concat());
 
     let ran = ask(&["--save-evidence", "evidence.json"]);
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -329,20 +328,7 @@ fn from_agent_to_verdict() {
     let saved: Value =
         serde_json::from_slice(&fs::read(place.path("evidence.json")).unwrap()).unwrap();
     let again = |nonce: &str| {
-        let arguments = [
-            "verify",
-            "--root",
-            "root.der",
-            "--record",
-            "launch.json",
-            "--at",
-            NOW,
-            "--report",
-            "evidence.json",
-            "--nonce",
-            nonce,
-        ];
-        place.run(&arguments)
+        place.run(&[&TRIED[..], &["--report", "evidence.json", "--nonce", nonce]].concat())
     };
     assert_eq!(again(saved["nonce"].as_str().unwrap()).code, 0);
     let ran = again(&"11".repeat(32));
@@ -366,17 +352,7 @@ fn from_agent_to_verdict() {
     ] {
         assert_ne!(changed, text, "{what}");
         place.write("changed.json", changed);
-        let ran = place.run(&[
-            "verify",
-            "--root",
-            "root.der",
-            "--record",
-            "launch.json",
-            "--at",
-            NOW,
-            "--report",
-            "changed.json",
-        ]);
+        let ran = place.run(&[&TRIED[..], &["--report", "changed.json"]].concat());
         assert!(ran.code != 0 && ran.stderr.contains(code), "{what}: {ran:?}");
     }
 

@@ -1,9 +1,7 @@
 //! From a message to a verdict: what the command `verify` does with files, without the command.
 
-use std::error::Error as StdError;
-
 use counterfoil::digest::parse_hex;
-use counterfoil::error::{Context as _, Error, Kind, Result};
+use counterfoil::error::{Context as _, Error, Kind, Result, in_one_line};
 use counterfoil::launch::Record;
 use counterfoil::launch::igvm::IgvmRecord;
 use counterfoil::launch::igvm::record::IgvmRecordError;
@@ -89,14 +87,16 @@ impl Known {
         })?;
         let record = match Record::from_json(file.bytes) {
             // A record that contradicts itself is a reason like any other.
-            Err(error @ RecordError::Digest { .. }) => return Ok(Self::Invalid(chain(&error))),
+            Err(error @ RecordError::Digest { .. }) => {
+                return Ok(Self::Invalid(in_one_line(&error)));
+            }
             record => record.context(Kind::Malformed, || malformed(file))?,
         };
         let Some(file) = message.one(Role::IgvmRecord)? else {
             return Ok(Self::Release(Box::new((record, None))));
         };
         match IgvmRecord::from_json(file.bytes) {
-            Err(error @ IgvmRecordError::Digest { .. }) => Ok(Self::Invalid(chain(&error))),
+            Err(error @ IgvmRecordError::Digest { .. }) => Ok(Self::Invalid(in_one_line(&error))),
             Err(error) => Err(error).context(Kind::Malformed, || malformed(file)),
             Ok(igvm)
                 if igvm.firmware == record.firmware.sha256
@@ -172,9 +172,4 @@ fn read_collateral(file: &File<'_>) -> Result<Collateral> {
 
 fn malformed(file: &File<'_>) -> String {
     format!("`{}` cannot be read as {}", file.name, file.role.words())
-}
-
-fn chain(error: &dyn StdError) -> String {
-    let causes = std::iter::successors(Some(error), |error| (*error).source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -9,7 +9,7 @@ pub mod check;
 pub mod message;
 pub mod role;
 
-use counterfoil::error::{Error, Result};
+use counterfoil::error::{Result, causes};
 use serde_json::{Value, json};
 
 use message::Message;
@@ -50,9 +50,4 @@ pub fn answer(result: Result<Value>) -> Value {
             "advice": error.hints(),
         } }),
     }
-}
-
-fn causes(error: &Error) -> Vec<String> {
-    let first = std::error::Error::source(error);
-    std::iter::successors(first, |error| error.source()).map(ToString::to_string).collect()
 }
