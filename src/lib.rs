@@ -24,14 +24,17 @@ pub mod kernel;
 pub mod launch;
 #[cfg(feature = "host")]
 mod lifetime;
+pub mod log;
 #[cfg(feature = "host")]
 pub mod manifest;
 pub mod names;
+pub mod published;
 #[cfg(feature = "host")]
 pub mod release;
 pub mod report;
 #[cfg(feature = "host")]
 pub mod room;
+pub mod statement;
 #[cfg(feature = "host")]
 pub mod tree;
 #[cfg(feature = "host")]
