@@ -11,9 +11,11 @@
 pub mod checkpoint;
 pub mod cosignature;
 pub mod key;
+pub mod merkle;
 pub mod note;
 pub mod proof;
 pub mod signed;
+pub mod tile;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use cosignature::{CosignError, cosign};
