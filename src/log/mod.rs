@@ -7,3 +7,5 @@
 //!
 //! The formats are C2SP's (signed-note, tlog-checkpoint, tlog-cosignature, tlog-tiles, tlog-proof), so that
 //! witnesses, monitors and web servers of others serve it.
+
+pub mod entry;
