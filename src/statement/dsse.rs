@@ -12,9 +12,9 @@ use crate::digest::Sha256;
 /// What is in the envelopes that are read here (in-toto Attestation Framework, "Envelope").
 pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 
-/// The largest payload: an entry bundle of a tiled log counts an entry's bytes in 16 bits (C2SP tlog-tiles,
-/// "Log Entries"), and a statement is to fit where a log's entries are the statements.
-pub const MAX_PAYLOAD: usize = 0xffff;
+/// The largest payload: provenance of an image that is compiled from source names thousands of inputs. What a
+/// kind of statement may be at most, it says itself.
+pub const MAX_PAYLOAD: usize = 16 << 20;
 
 /// A statement and its one signature. Who signed is not in it: the verifier says which key must have.
 #[derive(Clone, Debug, Eq, PartialEq)]

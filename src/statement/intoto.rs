@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::dsse::MAX_PAYLOAD;
 use super::json;
 use crate::digest::{Sha256, Sha384};
 
@@ -16,6 +17,15 @@ pub const TYPE: &str = "https://in-toto.io/Statement/v1";
 pub trait Predicate: DeserializeOwned + Serialize {
     /// Its `predicateType`.
     const TYPE: &'static str;
+
+    /// The largest statement that says so, in bytes.
+    const MAX: usize = MAX_PAYLOAD;
+
+    /// What is wrong with it although every field of it can be.
+    ///
+    /// # Errors
+    /// What is not to be said.
+    fn check(&self) -> Result<(), String>;
 }
 
 /// A statement with a predicate of the type `P`.
@@ -84,7 +94,15 @@ pub enum StatementError {
     Twice(String),
     /// Something that is not to be said.
     #[error("{0}")]
-    Predicated(String),
+    Says(String),
+    /// Too much.
+    #[error("statement has {size} bytes: expected at most {max}")]
+    Size {
+        /// How many it has.
+        size: usize,
+        /// How many it may have.
+        max: usize,
+    },
 }
 
 /// The `predicateType` of a payload, to tell which [`Statement`] to read it as.
@@ -128,7 +146,7 @@ impl<P: Predicate> Statement<P> {
     /// The payload: these bytes are signed.
     ///
     /// # Errors
-    /// When it is about nothing, or about one name twice.
+    /// When it is about nothing, or about one name twice, or says what is not to be said, or too much.
     pub fn to_json(&self) -> Result<Vec<u8>, StatementError> {
         if self.subjects.is_empty() {
             return Err(StatementError::NoSubject);
@@ -138,18 +156,30 @@ impl<P: Predicate> Statement<P> {
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(StatementError::Twice(pair[0].clone()));
         }
-        json::write(&TextOut {
+        self.predicate.check().map_err(StatementError::Says)?;
+        let json = json::write(&TextOut {
             kind: TYPE,
             subject: &self.subjects,
             predicate_type: P::TYPE,
             predicate: &self.predicate,
         })
-        .map_err(not::<P>)
+        .map_err(not::<P>)?;
+        match json.len() {
+            size if size > P::MAX => Err(StatementError::Size { size, max: P::MAX }),
+            _ => Ok(json),
+        }
     }
 
     /// The subject of this name.
     pub fn subject(&self, name: &str) -> Option<&Subject> {
         self.subjects.iter().find(|subject| subject.name == name)
+    }
+}
+
+impl Digests {
+    /// A SHA-256 alone.
+    pub fn sha256(sha256: Sha256) -> Self {
+        Self { sha256, sha384: None }
     }
 }
 

@@ -8,7 +8,12 @@
 //! byte for byte what this module would write is refused. All of it is pure.
 
 pub mod bundle;
+pub mod constraints;
 pub mod dsse;
 pub mod intoto;
 pub mod json;
 pub mod key;
+pub mod launch;
+pub mod provenance;
+pub mod revocation;
+pub mod vsa;
