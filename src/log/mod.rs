@@ -8,4 +8,19 @@
 //! The formats are C2SP's (signed-note, tlog-checkpoint, tlog-cosignature, tlog-tiles, tlog-proof), so that
 //! witnesses, monitors and web servers of others serve it.
 
+pub mod checkpoint;
+pub mod cosignature;
 pub mod entry;
+pub mod key;
+pub mod merkle;
+pub mod note;
+pub mod proof;
+pub mod signed;
+pub mod tile;
+
+pub use checkpoint::{Checkpoint, CheckpointError};
+pub use cosignature::{CosignError, cosign};
+pub use key::{Algorithm, KeyError, SignerKey, VerifierKey};
+pub use note::{Note, NoteError, Signature};
+pub use proof::{Proof, ProofError};
+pub use signed::Signed;

@@ -137,8 +137,7 @@ impl Predicate for Launch {
         let mut seen = BTreeSet::new();
         for group in &self.measurements {
             for row in &group.launches {
-                let launch =
-                    (group.form, &group.profile, row.vcpus, &row.cpu, row.sev_features);
+                let launch = (group.form, &group.profile, row.vcpus, &row.cpu, row.sev_features);
                 if !seen.insert(launch) {
                     return Err(format!(
                         "statement has two digests for {} vCPUs, {}, {} under `{}`",
@@ -183,7 +182,9 @@ impl Validity {
 impl Launch {
     /// Every launch digest, with the group in which it is.
     pub fn digests(&self) -> impl Iterator<Item = (&Measurements, &LaunchDigest)> {
-        self.measurements.iter().flat_map(|group| group.launches.iter().map(move |row| (group, row)))
+        self.measurements
+            .iter()
+            .flat_map(|group| group.launches.iter().map(move |row| (group, row)))
     }
 }
 

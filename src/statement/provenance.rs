@@ -171,7 +171,9 @@ impl Predicate for Provenance {
         let is_rebuild = match definition.build_type.as_str() {
             BUILD => false,
             REBUILD => true,
-            other => return Err(format!("`buildType` is `{other}`: expected {BUILD} or {REBUILD}")),
+            other => {
+                return Err(format!("`buildType` is `{other}`: expected {BUILD} or {REBUILD}"));
+            }
         };
         if definition.external_parameters.target.is_some() != is_rebuild {
             return Err("a rebuild has a target, and nothing else has".to_owned());

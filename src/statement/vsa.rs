@@ -73,7 +73,9 @@ impl Predicate for Summary {
         check_uri("verifier.id", &self.verifier.id)?;
         check_uri("resourceUri", &self.resource_uri)?;
         if let Some(other) = self.verified_levels.iter().find(|level| *level != REPRODUCED) {
-            return Err(format!("level `{other}` is not one that is looked for: expected {REPRODUCED}"));
+            return Err(format!(
+                "level `{other}` is not one that is looked for: expected {REPRODUCED}"
+            ));
         }
         let passed = self.verification_result == VerificationResult::Passed;
         if passed == self.verified_levels.is_empty() {
