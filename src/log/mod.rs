@@ -16,6 +16,8 @@ pub mod note;
 pub mod proof;
 pub mod signed;
 pub mod tile;
+#[cfg(feature = "host")]
+pub mod witness;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use cosignature::{CosignError, cosign};
