@@ -5,7 +5,7 @@
 //! is signed. So neither a killed process nor a lost disk cache makes a log forget what it has signed.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -199,8 +199,9 @@ fn own(note: &Note, key: &SignerKey, name: &str) -> Result<Checkpoint> {
         }
         Signed::Bad => {
             let message = format!("`{name}` is damaged: its signature by this key does not hold");
-            Err(Error::caused(Kind::Rejected, message, Reason::Signature)
-                .hint("take the checkpoint from a backup or another copy of the log, never an older one"))
+            Err(Error::caused(Kind::Rejected, message, Reason::Signature).hint(
+                "take the checkpoint from a backup or another copy of the log, never an older one",
+            ))
         }
     }
 }
@@ -210,7 +211,8 @@ fn may_sign(key: &SignerKey) -> Result<()> {
     if verifier.algorithm() == Algorithm::Ed25519 {
         return Ok(());
     }
-    let message = format!("the key `{}` is a witness's, and a log signs with another kind", verifier.name());
+    let message =
+        format!("the key `{}` is a witness's, and a log signs with another kind", verifier.name());
     Err(Error::new(Kind::Usage, message)
         .hint("a public log's checkpoint must have an Ed25519 signature: make a key for it with `counterfoil log key`"))
 }

@@ -32,6 +32,8 @@ mod staging;
 pub mod tile;
 #[cfg(feature = "host")]
 pub mod tree;
+#[cfg(feature = "host")]
+pub mod verify;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use cosignature::{CosignError, cosign};

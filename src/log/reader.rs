@@ -131,8 +131,9 @@ impl Reader {
             Some(bytes) => tile.cut(&bytes).map_err(|error| damaged(full.to_string(), error)),
             None => {
                 let message = format!("`{}` is not there", self.name(&path));
-                Err(Error::caused(Kind::CannotDecide, message, Reason::Missing)
-                    .hint("the checkpoint promises it: copy the log again, tiles before the checkpoint"))
+                Err(Error::caused(Kind::CannotDecide, message, Reason::Missing).hint(
+                    "the checkpoint promises it: copy the log again, tiles before the checkpoint",
+                ))
             }
         }
     }

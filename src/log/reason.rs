@@ -69,9 +69,13 @@ impl Reason {
     /// What it means.
     pub fn means(self) -> &'static str {
         match self {
-            Self::SplitView => "the log has signed two trees of which neither begins with the other",
+            Self::SplitView => {
+                "the log has signed two trees of which neither begins with the other"
+            }
             Self::Rollback => "the log shows a smaller tree than one that it has signed before",
-            Self::Inclusion => "the entry is not in the tree that was signed, or not where the proof says",
+            Self::Inclusion => {
+                "the entry is not in the tree that was signed, or not where the proof says"
+            }
             Self::Signature => "the checkpoint is not signed by the log's key",
             Self::Witness => "the checkpoint is not cosigned by a witness that is asked for",
             Self::Origin => "the checkpoint is of another log",

@@ -47,7 +47,7 @@ impl Staging {
         let mut directories = BTreeSet::new();
         for (number, target) in self.targets.iter().enumerate() {
             let target = self.log.join(target);
-            let place = || {
+            let mut place = || {
                 self.make_parents(&target, &mut directories)?;
                 fs::rename(self.path(number), &target)
             };
@@ -88,8 +88,9 @@ pub(super) fn failed(path: &Path, error: io::Error) -> Error {
     let message = format!("failed writing `{}`", path.display());
     let failure = Error::caused(Kind::Environment, message, error);
     if full {
-        return failure
-            .hint("make room and append again: the log is as it was, and nothing half-written counts");
+        return failure.hint(
+            "make room and append again: the log is as it was, and nothing half-written counts",
+        );
     }
     failure
 }

@@ -127,7 +127,8 @@ impl<'a> Tree<'a> {
         }
         for level in 1..8 {
             let parts = self.edge.level(level);
-            let below = (size >> (u32::from(level) * tile::HEIGHT)).saturating_sub(parts.len() as u64);
+            let below =
+                (size >> (u32::from(level) * tile::HEIGHT)).saturating_sub(parts.len() as u64);
             for (index, hash) in (below..).zip(parts) {
                 let child = Tile { content: Content::Hashes(level - 1), index, width: WIDTH };
                 match hashes(self.reader, child) {
@@ -165,7 +166,8 @@ impl<'a> Tree<'a> {
         };
         let entries = bundle.entries(&bytes).ok()?;
         let hashes = self.edge.level(0);
-        let strange = entries.iter().zip(hashes).position(|(entry, hash)| merkle::leaf(entry) != *hash)?;
+        let strange =
+            entries.iter().zip(hashes).position(|(entry, hash)| merkle::leaf(entry) != *hash)?;
         let tile = Tile { content: Content::Hashes(0), ..bundle };
         let name = self.reader.name(&bundle.to_string());
         Some(self.damaged(tile, &format!("hash {strange} is not that of the entry in `{name}`")))
