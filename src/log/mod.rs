@@ -8,15 +8,35 @@
 //! The formats are C2SP's (signed-note, tlog-checkpoint, tlog-cosignature, tlog-tiles, tlog-proof), so that
 //! witnesses, monitors and web servers of others serve it.
 
+#[cfg(feature = "host")]
+pub mod append;
 pub mod checkpoint;
 pub mod cosignature;
+#[cfg(feature = "host")]
+pub mod directory;
+pub mod edge;
 pub mod entry;
 pub mod key;
+#[cfg(feature = "host")]
+pub mod lookup;
 pub mod merkle;
 pub mod note;
 pub mod proof;
+#[cfg(feature = "host")]
+pub mod prove;
+#[cfg(feature = "host")]
+pub mod reader;
+pub mod reason;
 pub mod signed;
+#[cfg(feature = "host")]
+mod staging;
+#[cfg(feature = "host")]
+pub mod submit;
 pub mod tile;
+#[cfg(feature = "host")]
+pub mod tree;
+#[cfg(feature = "host")]
+pub mod verify;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use cosignature::{CosignError, cosign};

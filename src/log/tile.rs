@@ -137,6 +137,37 @@ impl Tile {
     }
 }
 
+impl Tile {
+    /// The bytes of this tile, out of those of the same tile once it was full.
+    ///
+    /// # Errors
+    /// When they are not a full tile.
+    pub fn cut(&self, full: &[u8]) -> Result<Vec<u8>, Malformed> {
+        let width = usize::from(self.width);
+        match self.content {
+            Content::Hashes(_) => {
+                let hashes = self.full().hashes(full)?;
+                Ok(hashes.iter().take(width).flat_map(|hash| hash.0).collect())
+            }
+            Content::Entries => {
+                let mut bundle = Vec::new();
+                for entry in self.full().entries(full)?.into_iter().take(width) {
+                    push(&mut bundle, entry)?;
+                }
+                Ok(bundle)
+            }
+        }
+    }
+
+    /// The most bytes that it may have.
+    pub fn most(&self) -> u64 {
+        match self.content {
+            Content::Hashes(_) => u64::from(self.width) * 32,
+            Content::Entries => LARGEST_BUNDLE as u64,
+        }
+    }
+}
+
 /// Hashes as the bytes of a tile.
 pub fn concatenated(hashes: &[Sha256]) -> Vec<u8> {
     hashes.iter().flat_map(|hash| hash.0).collect()
