@@ -30,6 +30,8 @@ pub mod reason;
 pub mod signed;
 #[cfg(feature = "host")]
 mod staging;
+#[cfg(feature = "host")]
+pub mod submit;
 pub mod tile;
 #[cfg(feature = "host")]
 pub mod tree;

@@ -14,6 +14,8 @@ use super::json;
 use super::key::PublicKey;
 use crate::digest::Sha256;
 use crate::log::entry::{self, Entry, EntryError};
+use crate::log::proof::MAX_HASHES;
+use crate::log::{Checkpoint, CheckpointError, Note, NoteError, Proof, VerifierKey};
 
 /// `mediaType`, which is also the type under which registries keep bundles.
 pub const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
@@ -32,21 +34,12 @@ pub struct Bundle {
 /// That a log has an envelope.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Logged {
-    /// The name of the log's key: SHA-256 as C2SP signed-note computes its key ID, not truncated. Nothing
-    /// authenticates it.
+    /// The name of the log's key; see [`log_id`]. Nothing authenticates it.
     pub log_id: Sha256,
-    /// Which entry of the log it is.
-    pub index: u64,
     /// The entry; its body is the leaf.
     pub entry: Entry,
-    /// The hashes from the leaf to the root (RFC 9162, section 2.1.3).
-    pub hashes: Vec<Sha256>,
-    /// The checkpoint: a signed note, as it was received.
-    pub checkpoint: String,
-    /// The size of the tree. Not signed: the checkpoint's counts.
-    pub tree_size: u64,
-    /// The root of the tree. Not signed: the checkpoint's counts.
-    pub root: Sha256,
+    /// Where in the log it is, and the log's checkpoint.
+    pub proof: Proof,
 }
 
 /// Bytes that are no such bundle.
@@ -93,14 +86,18 @@ pub enum BundleError {
         /// What it is.
         found: String,
     },
-    /// Two places that say the same do not.
-    #[error("`logIndex` of the bundle is {entry} for the entry and {proof} for its proof")]
-    Index {
-        /// In one.
-        entry: u64,
-        /// In the other.
-        proof: u64,
-    },
+    /// Two places that should say the same do not.
+    #[error("`{0}` of the bundle is not what another place in it says")]
+    Twofold(&'static str),
+    /// Too many.
+    #[error("proof in the bundle has more than {MAX_HASHES} hashes")]
+    Hashes,
+    /// The checkpoint is no signed note.
+    #[error("checkpoint in the bundle")]
+    Note(#[from] NoteError),
+    /// The note is no checkpoint.
+    #[error("checkpoint in the bundle")]
+    Checkpoint(#[from] CheckpointError),
 }
 
 /// How a bundle of ours says which key signed it: the Base64 of the SHA-256 of its SubjectPublicKeyInfo, as
@@ -109,10 +106,32 @@ pub fn hint(key: &PublicKey) -> String {
     Base64::encode_string(&key.id().0)
 }
 
+/// How a bundle says which log it is: by the hash of which C2SP signed-note, "Signature types", takes the first four
+/// bytes for a key's ID. rekor-tiles takes all of it (`pkg/note/note.go`, `KeyHash`).
+pub fn log_id(log: &VerifierKey) -> Sha256 {
+    let kind = [log.algorithm() as u8];
+    Sha256::of([log.name().as_bytes(), b"\n", &kind, log.key()].concat())
+}
+
 impl Bundle {
     /// A bundle of an envelope that is not in a log yet.
     pub fn new(envelope: Envelope, key: &PublicKey) -> Self {
         Self { envelope, hint: hint(key), logged: None }
+    }
+
+    /// The same bundle, with the proof that `log` has it.
+    ///
+    /// # Errors
+    /// When `key` did not sign it.
+    pub fn with_proof(
+        self,
+        key: PublicKey,
+        log: &VerifierKey,
+        proof: Proof,
+    ) -> Result<Self, BundleError> {
+        let entry = Entry::of(&self.envelope, key)?;
+        let logged = Logged { log_id: log_id(log), entry, proof: Proof { extra: None, ..proof } };
+        Ok(Self { logged: Some(logged), ..self })
     }
 
     /// Reads a bundle. That its entry is of its envelope is checked; what the log proves is not.
@@ -166,28 +185,37 @@ impl Logged {
         }
         let proof = &text.inclusion_proof;
         let index = number("logIndex", text.log_index.as_deref())?;
-        let again = number("logIndex", proof.log_index.as_deref())?;
-        if index != again {
-            return Err(BundleError::Index { entry: index, proof: again });
+        if index != number("logIndex", proof.log_index.as_deref())? {
+            return Err(BundleError::Twofold("logIndex"));
         }
+        let checkpoint = Note::parse(&proof.checkpoint.envelope)?;
+        let head = Checkpoint::parse(&checkpoint.text)?;
+        // Only the checkpoint is signed. What stands beside it must not tempt a reader to use it.
+        if head.size != number("treeSize", proof.tree_size.as_deref())? {
+            return Err(BundleError::Twofold("treeSize"));
+        }
+        if head.root != digest("rootHash", &proof.root_hash)? {
+            return Err(BundleError::Twofold("rootHash"));
+        }
+        if proof.hashes.len() > MAX_HASHES {
+            return Err(BundleError::Hashes);
+        }
+        let hashes = proof.hashes.iter().map(|hash| digest("hashes", hash));
+        let hashes = hashes.collect::<Result<_, _>>()?;
         let body = Base64::decode_vec(&text.canonicalized_body);
         let body = body.map_err(|_| BundleError::Base64("canonicalizedBody"))?;
-        let hashes = proof.hashes.iter().map(|hash| digest("hashes", hash));
         Ok(Self {
             log_id: digest("keyId", &text.log_id.key_id)?,
-            index,
             entry: Entry::from_body(&body)?,
-            hashes: hashes.collect::<Result<_, _>>()?,
-            checkpoint: proof.checkpoint.envelope.clone(),
-            tree_size: number("treeSize", proof.tree_size.as_deref())?,
-            root: digest("rootHash", &proof.root_hash)?,
+            proof: Proof { extra: None, index, hashes, checkpoint },
         })
     }
 
     fn text(&self) -> Result<TlogEntry, BundleError> {
         let base64 = |digest: &Sha256| Base64::encode_string(&digest.0);
+        let head = self.proof.tree_head()?;
         // JSON of protobuf leaves zero out, and takes it.
-        let index = Some(self.index.to_string());
+        let index = Some(self.proof.index.to_string());
         Ok(TlogEntry {
             log_index: index.clone(),
             log_id: LogId { key_id: base64(&self.log_id) },
@@ -198,10 +226,10 @@ impl Logged {
             integrated_time: None,
             inclusion_proof: InclusionProof {
                 log_index: index,
-                root_hash: base64(&self.root),
-                tree_size: Some(self.tree_size.to_string()),
-                hashes: self.hashes.iter().map(base64).collect(),
-                checkpoint: Checkpoint { envelope: self.checkpoint.clone() },
+                root_hash: base64(&head.root),
+                tree_size: Some(head.size.to_string()),
+                hashes: self.proof.hashes.iter().map(base64).collect(),
+                checkpoint: NoteText { envelope: self.proof.checkpoint.to_string() },
             },
             canonicalized_body: Base64::encode_string(&self.entry.to_body()?),
         })
@@ -284,11 +312,11 @@ struct InclusionProof {
     tree_size: Option<String>,
     #[serde(default)]
     hashes: Vec<String>,
-    checkpoint: Checkpoint,
+    checkpoint: NoteText,
 }
 
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Checkpoint {
+struct NoteText {
     envelope: String,
 }

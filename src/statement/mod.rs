@@ -16,4 +16,5 @@ pub mod key;
 pub mod launch;
 pub mod provenance;
 pub mod revocation;
+pub mod trusted_root;
 pub mod vsa;
