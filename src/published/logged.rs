@@ -64,9 +64,7 @@ pub(super) fn logged(
             let says = format!("{}: the bundle's entry is of another key", document.name);
             return Err((Reason::LogEntry, says));
         }
-        let checkpoint = Note::parse(&logged.checkpoint).map_err(|error| form(&error))?;
-        let (index, hashes) = (logged.index, logged.hashes.clone());
-        proofs.push(Proof { extra: None, index, hashes, checkpoint });
+        proofs.push(logged.proof.clone());
     }
     let entry = Entry::of(&bundle.envelope, *key).and_then(|entry| entry.to_body());
     let leaf = merkle::leaf(&entry.map_err(|error| form(&error))?);

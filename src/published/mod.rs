@@ -32,7 +32,7 @@ use crate::statement::launch::Measurements;
 
 pub use logged::InLog;
 pub use quorum::Quorum;
-pub use rebuilds::Rebuilds;
+pub use rebuilds::{Counted, Rebuilds};
 pub use stated::Stated;
 pub use trust::Trust;
 
