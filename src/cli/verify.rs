@@ -1,6 +1,6 @@
 //! `verify`: what a machine attested, and whether it is this release.
 
-mod ask;
+pub(super) mod ask;
 mod published;
 mod shown;
 
@@ -174,7 +174,7 @@ impl Verify {
         if self.at.is_none() {
             ui.note(&format!("the time is this machine's: {at}; say another by `--at`"));
         }
-        failure(verdict)
+        failure(verdict, if question.is_some() { "the report" } else { "the release" })
     }
 
     /// The evidence, and the nonce that it must have been made with.
@@ -358,17 +358,17 @@ impl Known {
 }
 
 /// The failure that a verdict is, if it is one.
-fn failure(verdict: &Verdict) -> Result<()> {
+fn failure(verdict: &Verdict, what: &str) -> Result<()> {
     let (kind, word) = match verdict.verdict {
         Answer::Accepted => return Ok(()),
-        Answer::Rejected => (Kind::Rejected, "rejected"),
-        Answer::CannotDecide => (Kind::CannotDecide, "not decided"),
-        Answer::Malformed => (Kind::Malformed, "malformed"),
+        Answer::Rejected => (Kind::Rejected, "is rejected"),
+        Answer::CannotDecide => (Kind::CannotDecide, "cannot be decided about"),
+        Answer::Malformed => (Kind::Malformed, "is malformed"),
     };
     let mut codes: Vec<&str> = verdict.reasons.iter().map(|reason| reason.code.code()).collect();
     let mut seen = BTreeSet::new();
     codes.retain(|code| seen.insert(*code));
-    let mut error = Error::new(kind, format!("{word}: {}", codes.join(", ")));
+    let mut error = Error::new(kind, format!("{what} {word}: {}", codes.join(", ")));
     let missing = [Reason::VekMissing, Reason::AskMissing, Reason::CrlMissing];
     if verdict.reasons.iter().any(|reason| missing.contains(&reason.code)) {
         error = error.hint(
