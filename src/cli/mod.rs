@@ -158,7 +158,7 @@ impl Command {
             Self::Reproduce(command) => command.run(ui, settings),
             Self::Verify(command) => command.run(ui, settings),
             Self::Collateral(command) => command.run(ui, settings),
-            Self::Log(command) => command.run(ui),
+            Self::Log(command) => command.run(ui, settings),
             Self::Schema(command) => command.run(ui),
             Self::Bound(command) => command.run(),
             Self::Room(command) => command.run(),
