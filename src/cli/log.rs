@@ -4,6 +4,8 @@ mod append;
 mod init;
 mod lookup;
 mod prove;
+mod staple;
+mod trusted_root;
 mod verify;
 
 use std::path::Path;
@@ -37,6 +39,8 @@ enum Command {
     Init(init::Init),
     Append(append::Append),
     Prove(prove::Prove),
+    Staple(staple::Staple),
+    TrustedRoot(trusted_root::TrustedRoot),
     Verify(verify::Verify),
     Lookup(lookup::Lookup),
 }
@@ -47,6 +51,8 @@ impl Log {
             Command::Init(command) => command.run(ui),
             Command::Append(command) => command.run(ui),
             Command::Prove(command) => command.run(ui),
+            Command::Staple(command) => command.run(ui),
+            Command::TrustedRoot(command) => command.run(ui),
             Command::Verify(command) => command.run(ui),
             Command::Lookup(command) => command.run(ui),
         }
