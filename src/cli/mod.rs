@@ -12,13 +12,16 @@ mod inspect;
 mod inventory;
 mod lock;
 mod log;
+mod logging;
 mod measure;
+mod publish;
 mod reproduce;
 mod room;
 mod run;
 mod schema;
 mod settings;
 mod shell;
+mod signing;
 mod ui;
 mod verify;
 mod volume;
@@ -105,7 +108,8 @@ enum Command {
     Inventory(inventory::Inventory),
     Volume(volume::Volume),
     Bundle(bundle::Bundle),
-    Reproduce(reproduce::Reproduce),
+    Reproduce(Box<reproduce::Reproduce>),
+    Publish(Box<publish::Publish>),
     Verify(Box<verify::Verify>),
     Collateral(collateral::CollateralCommand),
     Log(log::Log),
@@ -156,6 +160,7 @@ impl Command {
             Self::Volume(command) => command.run(ui),
             Self::Bundle(command) => command.run(ui, settings),
             Self::Reproduce(command) => command.run(ui, settings),
+            Self::Publish(command) => command.run(ui, settings),
             Self::Verify(command) => command.run(ui, settings),
             Self::Collateral(command) => command.run(ui, settings),
             Self::Log(command) => command.run(ui, settings),

@@ -112,6 +112,6 @@ fn over_http() {
     place.succeeds(&["log", "prove", &url, "--index", "5", "-o", "5.tlog-proof"]);
     place.write("entry", entry(5));
     place.succeeds(&["log", "verify", "5.tlog-proof", "--entry", "entry", "--log", "vkey"]);
-    let missing = format!("{url}/nowhere");
+    let missing = server.url("nowhere");
     place.refuses(&["log", "verify", &missing, "--log", "vkey"], 1, &["there is no log"]);
 }
