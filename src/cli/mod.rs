@@ -12,6 +12,9 @@ mod inspect;
 mod inventory;
 mod lock;
 mod measure;
+mod pull;
+mod push;
+mod registry;
 mod reproduce;
 mod room;
 mod run;
@@ -104,6 +107,8 @@ enum Command {
     Inventory(inventory::Inventory),
     Volume(volume::Volume),
     Bundle(bundle::Bundle),
+    Push(push::Push),
+    Pull(pull::Pull),
     Reproduce(reproduce::Reproduce),
     Verify(Box<verify::Verify>),
     Collateral(collateral::CollateralCommand),
@@ -153,6 +158,8 @@ impl Command {
             Self::Inventory(command) => command.run(ui),
             Self::Volume(command) => command.run(ui),
             Self::Bundle(command) => command.run(ui, settings),
+            Self::Push(command) => command.run(ui, settings),
+            Self::Pull(command) => command.run(ui, settings),
             Self::Reproduce(command) => command.run(ui, settings),
             Self::Verify(command) => command.run(ui, settings),
             Self::Collateral(command) => command.run(ui, settings),
