@@ -11,6 +11,7 @@ mod id_block;
 mod inspect;
 mod inventory;
 mod lock;
+mod log;
 mod measure;
 mod pull;
 mod push;
@@ -112,6 +113,7 @@ enum Command {
     Reproduce(reproduce::Reproduce),
     Verify(Box<verify::Verify>),
     Collateral(collateral::CollateralCommand),
+    Log(log::Log),
     Schema(schema::Schema),
     #[command(hide = true)]
     Bound(bound::Bound),
@@ -163,6 +165,7 @@ impl Command {
             Self::Reproduce(command) => command.run(ui, settings),
             Self::Verify(command) => command.run(ui, settings),
             Self::Collateral(command) => command.run(ui, settings),
+            Self::Log(command) => command.run(ui, settings),
             Self::Schema(command) => command.run(ui),
             Self::Bound(command) => command.run(),
             Self::Room(command) => command.run(),

@@ -7,3 +7,39 @@
 //!
 //! The formats are C2SP's (signed-note, tlog-checkpoint, tlog-cosignature, tlog-tiles, tlog-proof), so that
 //! witnesses, monitors and web servers of others serve it.
+
+#[cfg(feature = "host")]
+pub mod append;
+pub mod checkpoint;
+pub mod cosignature;
+#[cfg(feature = "host")]
+pub mod directory;
+pub mod edge;
+pub mod key;
+#[cfg(feature = "host")]
+pub mod lookup;
+pub mod merkle;
+pub mod note;
+pub mod proof;
+#[cfg(feature = "host")]
+pub mod prove;
+#[cfg(feature = "host")]
+pub mod reader;
+pub mod reason;
+pub mod signed;
+#[cfg(feature = "host")]
+mod staging;
+pub mod tile;
+#[cfg(feature = "host")]
+pub mod tree;
+#[cfg(feature = "host")]
+pub mod verify;
+#[cfg(feature = "host")]
+pub mod witness;
+
+pub use checkpoint::{Checkpoint, CheckpointError};
+pub use cosignature::{CosignError, cosign};
+pub use key::{Algorithm, KeyError, SignerKey, VerifierKey};
+pub use note::{Note, NoteError, Signature};
+pub use proof::{Proof, ProofError};
+pub use signed::Signed;

@@ -1,0 +1,99 @@
+//! `log`: a transparency log as files, that any web server can serve.
+
+mod append;
+mod init;
+mod key;
+mod lookup;
+mod prove;
+mod serve;
+mod verify;
+mod witness;
+
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+
+use crate::cli::settings::Settings;
+use crate::cli::ui::Ui;
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::input::bounded;
+use crate::log::{Note, SignerKey, VerifierKey, note};
+
+const EXAMPLES: &str = "\
+Examples:
+  counterfoil log init LOG --key log.key                     an empty log, named as its key is
+  counterfoil log append LOG --key log.key --entries FILE    an entry a line
+  counterfoil log prove LOG --index 7 -o 7.tlog-proof        what proves that an entry is in it
+  counterfoil log verify LOG --log VKEY                      read all of it again
+  counterfoil log verify 7.tlog-proof --entry FILE --log VKEY
+  counterfoil log lookup LOG MEASUREMENT                     the entries of a launch digest";
+
+/// Keep, prove, verify and watch a transparency log that is nothing but files.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Log {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Key(key::Key),
+    Init(init::Init),
+    Append(append::Append),
+    Witness(witness::WitnessCommand),
+    ServeWitness(serve::ServeWitness),
+    Prove(prove::Prove),
+    Verify(verify::Verify),
+    Lookup(lookup::Lookup),
+}
+
+impl Log {
+    pub(super) fn run(self, ui: &Ui, settings: &Settings) -> Result<()> {
+        match self.command {
+            Command::Key(command) => command.run(ui),
+            Command::Init(command) => command.run(ui),
+            Command::Append(command) => command.run(ui),
+            Command::Witness(command) => command.run(ui),
+            Command::ServeWitness(command) => command.run(ui, settings),
+            Command::Prove(command) => command.run(ui),
+            Command::Verify(command) => command.run(ui),
+            Command::Lookup(command) => command.run(ui),
+        }
+    }
+}
+
+/// A private key out of its file.
+fn read_signer(path: &Path) -> Result<SignerKey> {
+    let bytes = bounded::at_most(path, MOST_KEY)?;
+    let text = str::from_utf8(&bytes).unwrap_or_default();
+    text.trim_end_matches('\n')
+        .parse()
+        .context(Kind::Malformed, || format!("`{}` is no private key of a log", path.display()))
+}
+
+/// A verifier key as it stands on the command line, or in a file.
+fn verifier(text: &str) -> std::result::Result<VerifierKey, String> {
+    let parse = |text: &str| text.trim_end_matches('\n').parse::<VerifierKey>();
+    parse(text).or_else(|error| {
+        let bytes = bounded::at_most(Path::new(text), MOST_KEY).map_err(|_| error.to_string())?;
+        parse(str::from_utf8(&bytes).unwrap_or_default()).map_err(|error| error.to_string())
+    })
+}
+
+/// A checkpoint out of a file.
+fn read_note(path: &Path) -> Result<Note> {
+    let bytes = bounded::at_most(path, note::MAX_BYTES as u64)?;
+    Note::from_bytes(&bytes)
+        .context(Kind::Malformed, || format!("`{}` is no checkpoint", path.display()))
+}
+
+/// The tree head in a note of a log.
+fn tree_head(note: &Note, name: &str) -> Result<crate::log::Checkpoint> {
+    crate::log::Checkpoint::parse(&note.text).map_err(|error| {
+        Error::caused(Kind::Malformed, format!("`{name}` is no checkpoint"), error)
+    })
+}
+
+/// The largest key, of any kind, is some two kilobytes.
+const MOST_KEY: u64 = 16 << 10;

@@ -1,0 +1,132 @@
+//! `log verify`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::ui::{Style, Ui, printable};
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::input::bounded;
+use crate::input::progress::Progress as _;
+use crate::log::reader::{CHECKPOINT, Reader};
+use crate::log::tile::LARGEST_ENTRY;
+use crate::log::tree::Tree;
+use crate::log::verify::{self, Finding, Trust};
+use crate::log::{Checkpoint, Proof, VerifierKey, note};
+
+const EXAMPLES: &str = "\
+Examples:
+  counterfoil log verify LOG --log VKEY
+  counterfoil log verify LOG --log VKEY --old checkpoint.seen   that it goes on from that
+  counterfoil log verify 7.tlog-proof --entry FILE --log VKEY --witness VKEY";
+
+/// Verify a log to its last byte, or a proof from one.
+///
+/// Every reason for which it is not to be believed is told by a stable name.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Verify {
+    /// The log's directory, the URL that it is served at, or a proof.
+    what: String,
+    /// The log's key (a vkey, or a file with one), whose name is the log's origin.
+    #[arg(long, value_name = "VKEY", value_parser = super::verifier)]
+    log: VerifierKey,
+    /// A witness that must have cosigned; may be repeated.
+    #[arg(long, value_name = "VKEY", value_parser = super::verifier)]
+    witness: Vec<VerifierKey>,
+    /// A checkpoint of the log that was seen before; may be repeated.
+    #[arg(long, value_name = "FILE")]
+    old: Vec<PathBuf>,
+    /// The entry that the proof is of.
+    #[arg(long, value_name = "FILE")]
+    entry: Option<PathBuf>,
+}
+
+impl Verify {
+    pub(super) fn run(self, ui: &Ui) -> Result<()> {
+        let trust = Trust { log: self.log.clone(), witnesses: self.witness.clone() };
+        let is_proof = Path::new(&self.what).is_file();
+        let (checkpoint, findings) = match is_proof {
+            true => self.proof(&trust)?,
+            false => self.whole(&trust, ui)?,
+        };
+        if ui.is_json() {
+            ui.json(&json!({
+                "accepted": findings.is_empty(),
+                "origin": checkpoint.origin,
+                "size": checkpoint.size,
+                "root": checkpoint.root,
+                "reasons": findings,
+            }))?;
+        } else {
+            ui.answer(&as_text(ui, &checkpoint, &findings))?;
+        }
+        verify::verdict(&findings, &self.what)
+    }
+
+    fn proof(&self, trust: &Trust) -> Result<(Checkpoint, Vec<Finding>)> {
+        let path = Path::new(&self.what);
+        let Some(entry) = &self.entry else {
+            let message = format!("`{}` is a proof, and of which entry is not said", self.what);
+            return Err(Error::new(Kind::Usage, message).hint("say it by `--entry FILE`"));
+        };
+        if !self.old.is_empty() {
+            let message = "a proof does not tell whether the log goes on from `--old`";
+            return Err(Error::new(Kind::Usage, message).hint("verify the log itself"));
+        }
+        let bytes = bounded::at_most(path, 2 * note::MAX_BYTES as u64)?;
+        let proof = Proof::from_bytes(&bytes)
+            .context(Kind::Malformed, || format!("`{}` is no tlog-proof", self.what))?;
+        let entry = bounded::at_most(entry, LARGEST_ENTRY as u64)?;
+        verify::proof(&proof, &entry, trust, &self.what)
+    }
+
+    fn whole(&self, trust: &Trust, ui: &Ui) -> Result<(Checkpoint, Vec<Finding>)> {
+        if self.entry.is_some() {
+            let message = format!("`{}` is a log, and `--entry` is for proofs", self.what);
+            return Err(Error::new(Kind::Usage, message));
+        }
+        let reader = Reader::open(&self.what)?;
+        let note = reader.checkpoint()?;
+        let (checkpoint, mut findings) =
+            verify::checkpoint(&note, trust, &reader.name(CHECKPOINT))?;
+        let mut tree = match Tree::open(&reader, &checkpoint) {
+            Ok(tree) => tree,
+            Err(error) => {
+                findings.push(Finding::from(error)?);
+                return Ok((checkpoint, findings));
+            }
+        };
+        for path in &self.old {
+            let name = path.display().to_string();
+            let (old, wrong) = verify::checkpoint(
+                &super::read_note(path)?,
+                &Trust { witnesses: Vec::new(), ..trust.clone() },
+                &name,
+            )?;
+            // What the log did not sign says nothing against it.
+            match wrong.is_empty() {
+                true => findings.extend(verify::goes_on(&mut tree, &checkpoint, &old, &name)?),
+                false => findings.extend(wrong),
+            }
+        }
+        ui.begin("reading the log", None);
+        findings.extend(verify::files(&mut tree, |count| ui.advance(count))?);
+        ui.end();
+        Ok((checkpoint, findings))
+    }
+}
+
+fn as_text(ui: &Ui, checkpoint: &Checkpoint, findings: &[Finding]) -> String {
+    let Checkpoint { origin, size, root, .. } = checkpoint;
+    let mut text = format!("{}: {size} entries, root {root}\n", printable(origin));
+    for Finding { reason, message } in findings {
+        let code = ui.paint(Style::Red, reason.code());
+        text += &format!("{code}: {}\n", printable(message));
+    }
+    if findings.is_empty() {
+        text += &format!("{}\n", ui.paint(Style::Green, "accepted"));
+    }
+    text
+}

@@ -1,0 +1,109 @@
+//! Why a log is not believed, by stable names. A name never changes its meaning and is never used for anything
+//! else.
+
+use std::error::Error;
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+/// Why a log, or a proof from one, is not believed; or what a monitor has to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// Signed: two trees of which neither begins with the other.
+    SplitView,
+    /// Signed: a tree that is smaller than one that was signed before.
+    Rollback,
+    /// A proof, or an entry, that does not lead to the signed root.
+    Inclusion,
+    /// No signature by the log's key, or one that does not hold.
+    Signature,
+    /// No signature by a witness that was asked for, or one that does not hold.
+    Witness,
+    /// Another log than the one that was asked for.
+    Origin,
+    /// A file of the log is not what the signed root says.
+    Damaged,
+    /// A file of the log is not there.
+    Missing,
+    /// An entry is signed by my key, and I did not make it.
+    NotMine,
+    /// A measurement that nobody rebuilt in time.
+    NotRebuilt,
+    /// A rebuilder came to something else.
+    Disagreement,
+}
+
+impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::SplitView,
+        Self::Rollback,
+        Self::Inclusion,
+        Self::Signature,
+        Self::Witness,
+        Self::Origin,
+        Self::Damaged,
+        Self::Missing,
+        Self::NotMine,
+        Self::NotRebuilt,
+        Self::Disagreement,
+    ];
+
+    /// The stable name.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::SplitView => "log-split-view",
+            Self::Rollback => "log-rollback",
+            Self::Inclusion => "log-inclusion",
+            Self::Signature => "log-signature",
+            Self::Witness => "log-witness",
+            Self::Origin => "log-origin",
+            Self::Damaged => "log-damaged",
+            Self::Missing => "log-missing",
+            Self::NotMine => "log-not-mine",
+            Self::NotRebuilt => "log-not-rebuilt",
+            Self::Disagreement => "log-disagreement",
+        }
+    }
+
+    /// What it means.
+    pub fn means(self) -> &'static str {
+        match self {
+            Self::SplitView => {
+                "the log has signed two trees of which neither begins with the other"
+            }
+            Self::Rollback => "the log shows a smaller tree than one that it has signed before",
+            Self::Inclusion => {
+                "the entry is not in the tree that was signed, or not where the proof says"
+            }
+            Self::Signature => "the checkpoint is not signed by the log's key",
+            Self::Witness => "the checkpoint is not cosigned by a witness that is asked for",
+            Self::Origin => "the checkpoint is of another log",
+            Self::Damaged => "a file of the log is not what the signed root says",
+            Self::Missing => "a file that the checkpoint promises is not there",
+            Self::NotMine => "an entry is signed by your key and is not among those that you made",
+            Self::NotRebuilt => "a measurement was rebuilt by nobody in time",
+            Self::Disagreement => "a rebuilder came to another measurement",
+        }
+    }
+
+    /// The reason beneath an error, if it has one.
+    pub fn of(error: &(dyn Error + 'static)) -> Option<Self> {
+        let mut beneath = std::iter::successors(Some(error), |error| (*error).source());
+        beneath.find_map(|error| error.downcast_ref().copied())
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.means(), self.code())
+    }
+}
+
+impl Error for Reason {}
+
+impl Serialize for Reason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.code())
+    }
+}
