@@ -29,6 +29,7 @@ pub mod log;
 pub mod manifest;
 pub mod names;
 pub mod oci;
+mod pem;
 pub mod published;
 #[cfg(feature = "host")]
 pub mod release;

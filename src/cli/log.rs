@@ -64,7 +64,7 @@ impl Log {
 }
 
 /// A private key out of its file.
-fn read_signer(path: &Path) -> Result<SignerKey> {
+pub(super) fn read_signer(path: &Path) -> Result<SignerKey> {
     let bytes = bounded::at_most(path, MOST_KEY)?;
     let text = str::from_utf8(&bytes).unwrap_or_default();
     text.trim_end_matches('\n')
@@ -73,7 +73,7 @@ fn read_signer(path: &Path) -> Result<SignerKey> {
 }
 
 /// A verifier key as it stands on the command line, or in a file.
-fn verifier(text: &str) -> std::result::Result<VerifierKey, String> {
+pub(super) fn verifier(text: &str) -> std::result::Result<VerifierKey, String> {
     let parse = |text: &str| text.trim_end_matches('\n').parse::<VerifierKey>();
     parse(text).or_else(|error| {
         let bytes = bounded::at_most(Path::new(text), MOST_KEY).map_err(|_| error.to_string())?;

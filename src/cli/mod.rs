@@ -12,7 +12,9 @@ mod inspect;
 mod inventory;
 mod lock;
 mod log;
+mod logging;
 mod measure;
+mod publish;
 mod pull;
 mod push;
 mod registry;
@@ -22,6 +24,7 @@ mod run;
 mod schema;
 mod settings;
 mod shell;
+mod signing;
 mod ui;
 mod verify;
 mod volume;
@@ -108,9 +111,10 @@ enum Command {
     Inventory(inventory::Inventory),
     Volume(volume::Volume),
     Bundle(bundle::Bundle),
+    Reproduce(Box<reproduce::Reproduce>),
+    Publish(Box<publish::Publish>),
     Push(push::Push),
     Pull(pull::Pull),
-    Reproduce(reproduce::Reproduce),
     Verify(Box<verify::Verify>),
     Collateral(collateral::CollateralCommand),
     Log(log::Log),
@@ -163,6 +167,7 @@ impl Command {
             Self::Push(command) => command.run(ui, settings),
             Self::Pull(command) => command.run(ui, settings),
             Self::Reproduce(command) => command.run(ui, settings),
+            Self::Publish(command) => command.run(ui, settings),
             Self::Verify(command) => command.run(ui, settings),
             Self::Collateral(command) => command.run(ui, settings),
             Self::Log(command) => command.run(ui, settings),

@@ -309,7 +309,7 @@ fn failure(verdict: &Verdict) -> Result<()> {
     Err(error)
 }
 
-fn read_policy(path: &Path) -> Result<Policy> {
+pub(super) fn read_policy(path: &Path) -> Result<Policy> {
     let bytes = bounded::at_most(path, LARGEST as u64)?;
     let text = String::from_utf8(bytes)
         .context(Kind::Malformed, || format!("`{}` is not text", path.display()))?;

@@ -39,6 +39,9 @@ pub struct Referrers {
 /// machine before it answers.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
+/// How long a registry may take none of a blob's bytes. How long it may take for all of them, nobody knows.
+const STALLED: Duration = Duration::from_secs(60);
+
 /// How many pages of referrers are read.
 const PAGES: usize = 64;
 
