@@ -198,8 +198,12 @@ impl Repository {
             Sending::Final(Error::caused(Kind::Environment, format!("`{}`", shown(&url)), error))
         })?;
         let agent = self.client.agent();
-        let request =
-            agent.configure_request(request).timeout_recv_response(Some(PATIENCE)).build();
+        let request = agent
+            .configure_request(request)
+            .timeout_send_body(None)
+            .timeout_per_write(Some(STALLED))
+            .timeout_recv_response(Some(PATIENCE))
+            .build();
         agent.run(request).map_err(|error| Sending::Broken(unreachable(&url, error)))
     }
 
