@@ -6,6 +6,8 @@ mod key;
 mod lookup;
 mod prove;
 mod serve;
+mod staple;
+mod trusted_root;
 mod verify;
 mod witness;
 
@@ -44,6 +46,8 @@ enum Command {
     Witness(witness::WitnessCommand),
     ServeWitness(serve::ServeWitness),
     Prove(prove::Prove),
+    Staple(staple::Staple),
+    TrustedRoot(trusted_root::TrustedRoot),
     Verify(verify::Verify),
     Lookup(lookup::Lookup),
 }
@@ -57,6 +61,8 @@ impl Log {
             Command::Witness(command) => command.run(ui),
             Command::ServeWitness(command) => command.run(ui, settings),
             Command::Prove(command) => command.run(ui),
+            Command::Staple(command) => command.run(ui),
+            Command::TrustedRoot(command) => command.run(ui),
             Command::Verify(command) => command.run(ui),
             Command::Lookup(command) => command.run(ui),
         }
@@ -64,7 +70,7 @@ impl Log {
 }
 
 /// A private key out of its file.
-fn read_signer(path: &Path) -> Result<SignerKey> {
+pub(super) fn read_signer(path: &Path) -> Result<SignerKey> {
     let bytes = bounded::at_most(path, MOST_KEY)?;
     let text = str::from_utf8(&bytes).unwrap_or_default();
     text.trim_end_matches('\n')
@@ -73,7 +79,7 @@ fn read_signer(path: &Path) -> Result<SignerKey> {
 }
 
 /// A verifier key as it stands on the command line, or in a file.
-fn verifier(text: &str) -> std::result::Result<VerifierKey, String> {
+pub(super) fn verifier(text: &str) -> std::result::Result<VerifierKey, String> {
     let parse = |text: &str| text.trim_end_matches('\n').parse::<VerifierKey>();
     parse(text).or_else(|error| {
         let bytes = bounded::at_most(Path::new(text), MOST_KEY).map_err(|_| error.to_string())?;

@@ -12,13 +12,19 @@ mod inspect;
 mod inventory;
 mod lock;
 mod log;
+mod logging;
 mod measure;
+mod publish;
+mod pull;
+mod push;
+mod registry;
 mod reproduce;
 mod room;
 mod run;
 mod schema;
 mod settings;
 mod shell;
+mod signing;
 mod ui;
 mod verify;
 mod volume;
@@ -105,7 +111,10 @@ enum Command {
     Inventory(inventory::Inventory),
     Volume(volume::Volume),
     Bundle(bundle::Bundle),
-    Reproduce(reproduce::Reproduce),
+    Reproduce(Box<reproduce::Reproduce>),
+    Publish(Box<publish::Publish>),
+    Push(push::Push),
+    Pull(pull::Pull),
     Verify(Box<verify::Verify>),
     Collateral(collateral::CollateralCommand),
     Log(log::Log),
@@ -155,7 +164,10 @@ impl Command {
             Self::Inventory(command) => command.run(ui),
             Self::Volume(command) => command.run(ui),
             Self::Bundle(command) => command.run(ui, settings),
+            Self::Push(command) => command.run(ui, settings),
+            Self::Pull(command) => command.run(ui, settings),
             Self::Reproduce(command) => command.run(ui, settings),
+            Self::Publish(command) => command.run(ui, settings),
             Self::Verify(command) => command.run(ui, settings),
             Self::Collateral(command) => command.run(ui, settings),
             Self::Log(command) => command.run(ui, settings),

@@ -11,12 +11,11 @@ mod block;
 mod key;
 mod keyless;
 mod layout;
-mod pem;
 mod signature;
 
+pub use crate::pem::KeyError;
 pub use auth::{AuthError, IdAuth, Signer};
 pub use block::{Id, IdBlock};
 pub use key::{PrivateKey, PublicKey};
 pub use layout::FormatError;
-pub use pem::KeyError;
 pub use signature::{Signature, SignatureError};

@@ -15,6 +15,7 @@ pub mod cosignature;
 #[cfg(feature = "host")]
 pub mod directory;
 pub mod edge;
+pub mod entry;
 pub mod key;
 #[cfg(feature = "host")]
 pub mod lookup;
@@ -29,6 +30,8 @@ pub mod reason;
 pub mod signed;
 #[cfg(feature = "host")]
 mod staging;
+#[cfg(feature = "host")]
+pub mod submit;
 pub mod tile;
 #[cfg(feature = "host")]
 pub mod tree;

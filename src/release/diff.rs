@@ -95,8 +95,8 @@ impl Side {
             Some(path.to_string_lossy().into_owned())
         };
         let known = |name: &String| {
-            layout::ALL.iter().chain(&layout::IF_ASKED).any(|known| known == name)
-                || volumes.contains(name)
+            let known = layout::ALL.iter().chain(&layout::IF_ASKED).chain(&layout::PUBLISHED);
+            known.into_iter().any(|known| known == name) || volumes.contains(name)
         };
         let files = inside.filter(|entry| !entry.file_type().is_dir()).filter_map(name);
         files.filter(|name| !known(name)).take(MOST_EXTRA).collect()

@@ -11,12 +11,19 @@
 //!   sbom.cdx.json                the packages and inputs that are in it, and what it was compiled with
 //!   THREAT-MODEL.md              what of this image is measured, and what is not
 //!   rebuilds/NAME.json           what rebuilders found, put there by them
+//!   statement.json  statement.sigstore.json  statement.tlog-proof       what its publisher says of it: the words,
+//!                                the words signed, and that a log has them; once it is published
+//!   provenance.sigstore.json  provenance.tlog-proof    how its publisher made it, signed
+//!   rebuilds/NAME.sigstore.json  rebuilds/NAME.tlog-proof    what rebuilders found, signed
+//!   statements/NAME.sigstore.json    what its publisher said later that is about it, put there by whoever
+//!                                has it
 //! ```
 
 pub mod assemble;
 pub mod audit;
 pub mod check;
 pub mod contents;
+pub mod dependencies;
 pub mod diff;
 pub mod disks;
 pub mod evidence;
@@ -26,9 +33,11 @@ mod needs;
 pub mod open;
 pub mod origins;
 pub mod plan;
+pub mod publication;
 pub mod reproduce;
 pub mod sbom;
 pub mod search;
+pub mod subjects;
 pub mod threat_model;
 mod trust;
 pub mod verdict;
@@ -43,10 +52,13 @@ pub mod layout {
     use walkdir::WalkDir;
 
     use crate::error::{Error, Kind, Result};
-    use crate::names::VolumeName;
+    use crate::names::{Name, VolumeName};
 
     /// The verdicts of rebuilders.
     pub const REBUILDS: &str = "rebuilds";
+
+    /// What its publisher said later that is about it: revocations, and statements in the place of its own.
+    pub const STATEMENTS: &str = "statements";
 
     /// The volumes and their records.
     pub const VOLUMES: &str = "image/volumes";
@@ -98,7 +110,7 @@ pub mod layout {
     pub fn check_regular(root: &Path) -> Result<()> {
         let volumes = WalkDir::new(root.join(VOLUMES)).min_depth(1).max_depth(1);
         let volumes = volumes.into_iter().flatten().map(|entry| entry.path().to_owned());
-        let named = ALL.iter().chain(&IF_ASKED).map(|name| root.join(name));
+        let named = ALL.iter().chain(&IF_ASKED).chain(&PUBLISHED).map(|name| root.join(name));
         for path in named.chain(volumes) {
             if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
                 let message = format!("`{}` is not a regular file", path.display());
@@ -113,4 +125,30 @@ pub mod layout {
 
     /// Those of a release whose manifest asks for them.
     pub const IF_ASKED: [&str; 2] = [IGVM, IGVM_RECORD];
+
+    /// What its publisher says of it, as it was signed.
+    pub const STATEMENT: &str = "statement.json";
+    /// The same, signed, as a Sigstore bundle.
+    pub const STATEMENT_BUNDLE: &str = "statement.sigstore.json";
+    /// That a log has it.
+    pub const STATEMENT_PROOF: &str = "statement.tlog-proof";
+    /// How its publisher made it, signed.
+    pub const PROVENANCE_BUNDLE: &str = "provenance.sigstore.json";
+    /// That a log has it.
+    pub const PROVENANCE_PROOF: &str = "provenance.tlog-proof";
+
+    /// Those of a release that is published. They are about its other files, so that none of these depends on
+    /// them, and no build makes them.
+    pub const PUBLISHED: [&str; 5] =
+        [STATEMENT, STATEMENT_BUNDLE, STATEMENT_PROOF, PROVENANCE_BUNDLE, PROVENANCE_PROOF];
+
+    /// What a rebuilder found, signed.
+    pub fn rebuild_bundle(rebuilder: &Name) -> String {
+        format!("{REBUILDS}/{rebuilder}.sigstore.json")
+    }
+
+    /// That a log has it.
+    pub fn rebuild_proof(rebuilder: &Name) -> String {
+        format!("{REBUILDS}/{rebuilder}.tlog-proof")
+    }
 }

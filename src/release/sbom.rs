@@ -6,7 +6,7 @@
 //! it is bound by a digest: a component for each of twenty thousand paths helps nobody.
 
 mod cyclonedx;
-mod purl;
+pub(super) mod purl;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +32,7 @@ pub const EPOCH: &str = "sbom/1";
 const IMAGE: &str = "image";
 
 /// Whose packages they are when the lock does not say.
-const VENDOR: &str = "debian";
+pub(super) const VENDOR: &str = "debian";
 
 /// The files of a release that its bill is made of.
 #[derive(Clone, Copy, Debug)]

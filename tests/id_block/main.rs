@@ -396,7 +396,7 @@ fn private_keys() {
         assert_eq!(read(pem).unwrap().public(), private(ID_KEY).public(), "{pem}");
     }
     let algorithm = |pem: &str| match read(pem).unwrap_err() {
-        KeyError::Algorithm(found) => found,
+        KeyError::Algorithm { found, .. } => found,
         error => panic!("{pem}: {error}"),
     };
     assert_eq!(algorithm(&pkcs8("1.2.840.113549.1.1.1", None, b"key")), "RSA");
@@ -416,7 +416,7 @@ fn private_keys() {
         "on a curve without a name"
     );
     for number in [[0; 48], unhex(ORDER)] {
-        assert_eq!(read(&sec1(Some(P384), &number)).unwrap_err(), KeyError::Numbers);
+        assert_eq!(read(&sec1(Some(P384), &number)).unwrap_err(), KeyError::Numbers("P-384"));
     }
     let encrypted =
         bare.replacen('\n', "\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\n", 1);

@@ -14,6 +14,7 @@ pub mod amd;
 pub mod compiled;
 pub mod configfs;
 pub mod deb;
+pub mod debian;
 pub mod elsewhere;
 pub mod guest;
 pub mod key;

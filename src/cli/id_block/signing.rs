@@ -116,7 +116,7 @@ fn signer(
 /// A key that is not taken.
 fn refused(path: &Path, error: KeyError) -> Error {
     let (kind, hint) = match &error {
-        KeyError::Algorithm(_) => (
+        KeyError::Algorithm { .. } => (
             Kind::Rejected,
             "the AMD firmware knows no other; `openssl ecparam -name secp384r1 -genkey -noout -out \
              key.pem` makes one",
@@ -135,7 +135,7 @@ fn refused(path: &Path, error: KeyError) -> Error {
         KeyError::NoBlock(_) => {
             (Kind::Malformed, "`openssl pkey -inform DER -in FILE` makes PEM of DER")
         }
-        KeyError::Text(_) | KeyError::Damaged { .. } | KeyError::Numbers => {
+        KeyError::Text(_) | KeyError::Damaged { .. } | KeyError::Numbers(_) => {
             (Kind::Malformed, "`openssl pkey -check -noout -in FILE` says more of a private key")
         }
     };

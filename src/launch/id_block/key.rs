@@ -10,6 +10,7 @@ use p384::ecdsa::{SigningKey, VerifyingKey};
 use super::layout::{self, CURVE, FormatError, RawKey};
 use super::signature::Signature;
 use crate::digest::Sha384;
+use crate::pem::{self, KeyError};
 
 /// A point of P-384 that is a public key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -20,6 +21,11 @@ pub struct PublicKey(pub(super) VerifyingKey);
 pub struct PrivateKey(pub(super) SigningKey);
 
 impl PublicKey {
+    /// Reads a public key in PEM.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
+        pem::public(pem).map(|key| Self(key.into()))
+    }
+
     /// The bytes that the firmware reads, and that an author key signs.
     pub fn bytes(&self) -> [u8; size_of::<RawKey>()] {
         zerocopy::transmute!(self.raw())
@@ -64,6 +70,11 @@ impl PublicKey {
 }
 
 impl PrivateKey {
+    /// Reads a private key in PEM, PKCS #8 or SEC 1. Its text is overwritten.
+    pub fn from_pem(pem: Vec<u8>) -> Result<Self, KeyError> {
+        pem::private(pem).map(|key| Self(key.into()))
+    }
+
     /// The public half.
     pub fn public(&self) -> PublicKey {
         PublicKey(*self.0.verifying_key())

@@ -1,7 +1,7 @@
 //! Package URLs (ECMA-427): how others' tools name a package.
 
 /// A package of a Debian archive; `architecture` is `source` for a source package.
-pub(super) fn deb(
+pub(in crate::release) fn deb(
     vendor: &str,
     name: &str,
     version: &str,
@@ -15,7 +15,7 @@ pub(super) fn deb(
 }
 
 /// A project of a Python package index.
-pub(super) fn pypi(name: &str, version: &str) -> String {
+pub(in crate::release) fn pypi(name: &str, version: &str) -> String {
     let name = name.to_lowercase().replace('_', "-");
     format!("pkg:pypi/{}@{}", component(&name), component(version))
 }

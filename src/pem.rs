@@ -1,18 +1,47 @@
 //! Keys as other programs write them (RFC 7468): a private key in PKCS #8 or SEC 1, a public key
-//! in SubjectPublicKeyInfo.
+//! in SubjectPublicKeyInfo. One reader for both curves: P-384 is what the AMD firmware knows, and P-256
+//! what statements are signed with.
 
-use p384::ecdsa::{SigningKey, VerifyingKey};
-use p384::elliptic_curve::ALGORITHM_OID;
+use p384::elliptic_curve::generic_array::typenum::Unsigned as _;
+use p384::elliptic_curve::sec1::{
+    FromEncodedPoint, ModulusSize, ToEncodedPoint, ValidatePublicKey,
+};
 use p384::elliptic_curve::zeroize::Zeroizing;
+use p384::elliptic_curve::{self, ALGORITHM_OID, CurveArithmetic, PublicKey, SecretKey};
 use p384::pkcs8::der::asn1::{OctetStringRef, SequenceRef};
 use p384::pkcs8::der::{self, Decode as _, Header, Reader as _, SliceReader, pem};
 use p384::pkcs8::der::{TagMode, TagNumber};
 use p384::pkcs8::spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
-use p384::pkcs8::{AssociatedOid as _, ObjectIdentifier, PrivateKeyInfo};
-use p384::{NistP384, SecretKey};
+use p384::pkcs8::{AssociatedOid, ObjectIdentifier, PrivateKeyInfo};
 use sec1::{EcParameters, EcPrivateKey};
 
-use super::key::{PrivateKey, PublicKey};
+/// A curve as people name it.
+pub(crate) trait Curve:
+    elliptic_curve::Curve<FieldBytesSize: ModulusSize>
+    + CurveArithmetic<AffinePoint: FromEncodedPoint<Self> + ToEncodedPoint<Self>>
+    + AssociatedOid
+    + ValidatePublicKey
+{
+    /// Its names: in FIPS 186, and in SEC 2 as `openssl ecparam` has it.
+    const NAMES: Names;
+}
+
+/// What one curve is called.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Names {
+    /// In FIPS 186-5.
+    pub nist: &'static str,
+    /// What `openssl ecparam -name` takes.
+    pub openssl: &'static str,
+}
+
+impl Curve for p384::NistP384 {
+    const NAMES: Names = Names { nist: "P-384", openssl: "secp384r1" };
+}
+
+impl Curve for p256::NistP256 {
+    const NAMES: Names = Names { nist: "P-256", openssl: "prime256v1" };
+}
 
 /// A file that is not the key that it should be.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -32,8 +61,13 @@ pub enum KeyError {
     #[error("private key is encrypted: expected it in the clear")]
     Encrypted,
     /// Another kind of key.
-    #[error("key is {0}: expected ECDSA on P-384 (secp384r1)")]
-    Algorithm(String),
+    #[error("key is {found}: expected ECDSA on {} ({})", expected.nist, expected.openssl)]
+    Algorithm {
+        /// What it is.
+        found: String,
+        /// What it should be.
+        expected: Names,
+    },
     /// The block is not text as it should be.
     #[error(
         "PEM block `{0}` is damaged: expected Base64 in lines of 64 characters, and a line \
@@ -50,40 +84,41 @@ pub enum KeyError {
     },
     /// A private key of zero, or above the order, or that does not go with its public half; or a
     /// public key that is not on the curve.
-    #[error("numbers of the key do not make one of P-384")]
-    Numbers,
+    #[error("numbers of the key do not make one of {0}")]
+    Numbers(&'static str),
 }
 
-impl PrivateKey {
-    /// Reads a private key. Its text is overwritten.
-    pub fn from_pem(pem: Vec<u8>) -> Result<Self, KeyError> {
-        let pem = Zeroizing::new(pem);
-        let block = Block::first(&pem, "PRIVATE KEY")?;
-        let secret = match block.label.as_str() {
-            "PRIVATE KEY" => {
-                let info = PrivateKeyInfo::from_der(&block.der).map_err(|e| block.damaged(e))?;
-                check_algorithm(&info.algorithm)?;
-                block.secret(info.private_key)?
-            }
-            "EC PRIVATE KEY" => block.secret(&block.der)?,
-            _ => return Err(block.unexpected("PRIVATE KEY` or `EC PRIVATE KEY")),
-        };
-        Ok(Self(SigningKey::from(secret)))
-    }
-}
-
-impl PublicKey {
-    /// Reads a public key.
-    pub fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
-        let block = Block::first(pem, "PUBLIC KEY")?;
-        if block.label != "PUBLIC KEY" {
-            return Err(block.unexpected("PUBLIC KEY"));
+/// Reads a private key. Its text is overwritten.
+pub(crate) fn private<C: Curve>(pem: Vec<u8>) -> Result<SecretKey<C>, KeyError> {
+    let pem = Zeroizing::new(pem);
+    let block = Block::first(&pem, "PRIVATE KEY")?;
+    match block.label.as_str() {
+        "PRIVATE KEY" => {
+            let info = PrivateKeyInfo::from_der(&block.der).map_err(|e| block.damaged(e))?;
+            check_algorithm::<C>(&info.algorithm)?;
+            block.secret(info.private_key)
         }
-        let info = SubjectPublicKeyInfoRef::from_der(&block.der).map_err(|e| block.damaged(e))?;
-        check_algorithm(&info.algorithm)?;
-        let key = VerifyingKey::from_sec1_bytes(info.subject_public_key.raw_bytes());
-        key.map(Self).map_err(|_| KeyError::Numbers)
+        "EC PRIVATE KEY" => block.secret(&block.der),
+        _ => Err(block.unexpected("PRIVATE KEY` or `EC PRIVATE KEY")),
     }
+}
+
+/// Reads a public key.
+pub(crate) fn public<C: Curve>(pem: &[u8]) -> Result<PublicKey<C>, KeyError> {
+    let block = Block::first(pem, PUBLIC)?;
+    match block.label.as_str() {
+        PUBLIC => public_der(&block.der),
+        _ => Err(block.unexpected(PUBLIC)),
+    }
+}
+
+/// Reads a public key without its PEM.
+pub(crate) fn public_der<C: Curve>(der: &[u8]) -> Result<PublicKey<C>, KeyError> {
+    let info = SubjectPublicKeyInfoRef::from_der(der)
+        .map_err(|source| KeyError::Damaged { label: PUBLIC.to_owned(), source })?;
+    check_algorithm::<C>(&info.algorithm)?;
+    let key = PublicKey::from_sec1_bytes(info.subject_public_key.raw_bytes());
+    key.map_err(|_| KeyError::Numbers(C::NAMES.nist))
 }
 
 /// One PEM block, decoded.
@@ -132,21 +167,20 @@ impl Block {
     }
 
     /// The private key in `der`, which is in this block or is all of it.
-    fn secret(&self, der: &[u8]) -> Result<SecretKey, KeyError> {
+    fn secret<C: Curve>(&self, der: &[u8]) -> Result<SecretKey<C>, KeyError> {
         let key = EcPrivateKey::from_der(der).map_err(|error| match has_unnamed_curve(der) {
-            Ok(true) => KeyError::Algorithm(UNNAMED.to_owned()),
+            Ok(true) => other::<C>(UNNAMED.to_owned()),
             _ => self.damaged(error),
         })?;
         match key.parameters {
-            Some(EcParameters::NamedCurve(curve)) => check_curve(curve)?,
+            Some(EcParameters::NamedCurve(curve)) => check_curve::<C>(curve)?,
             // In PKCS #8 the curve stands outside; by itself, the size tells P-384 from its kin.
-            None if key.private_key.len() == 48 => {}
+            None if key.private_key.len() == C::FieldBytesSize::USIZE => {}
             None => {
-                let found = format!("a number of {} bytes", key.private_key.len());
-                return Err(KeyError::Algorithm(found));
+                return Err(other::<C>(format!("a number of {} bytes", key.private_key.len())));
             }
         }
-        SecretKey::try_from(key).map_err(|_| KeyError::Numbers)
+        SecretKey::try_from(key).map_err(|_| KeyError::Numbers(C::NAMES.nist))
     }
 }
 
@@ -164,18 +198,22 @@ fn has_unnamed_curve(der: &[u8]) -> der::Result<bool> {
     })
 }
 
-fn check_algorithm(algorithm: &AlgorithmIdentifierRef<'_>) -> Result<(), KeyError> {
+fn check_algorithm<C: Curve>(algorithm: &AlgorithmIdentifierRef<'_>) -> Result<(), KeyError> {
     if algorithm.oid != ALGORITHM_OID {
-        return Err(KeyError::Algorithm(name(algorithm.oid)));
+        return Err(other::<C>(name(algorithm.oid)));
     }
     match algorithm.parameters_oid() {
-        Ok(curve) => check_curve(curve),
-        Err(_) => Err(KeyError::Algorithm(UNNAMED.to_owned())),
+        Ok(curve) => check_curve::<C>(curve),
+        Err(_) => Err(other::<C>(UNNAMED.to_owned())),
     }
 }
 
-fn check_curve(curve: ObjectIdentifier) -> Result<(), KeyError> {
-    if curve == NistP384::OID { Ok(()) } else { Err(KeyError::Algorithm(name(curve))) }
+fn check_curve<C: Curve>(curve: ObjectIdentifier) -> Result<(), KeyError> {
+    if curve == C::OID { Ok(()) } else { Err(other::<C>(name(curve))) }
+}
+
+fn other<C: Curve>(found: String) -> KeyError {
+    KeyError::Algorithm { found, expected: C::NAMES }
 }
 
 fn name(oid: ObjectIdentifier) -> String {
@@ -188,6 +226,7 @@ fn name(oid: ObjectIdentifier) -> String {
 
 const BEGIN: &str = "-----BEGIN ";
 const DASHES: &str = "-----";
+const PUBLIC: &str = "PUBLIC KEY";
 const UNNAMED: &str = "on a curve without a name";
 
 /// What else people have: RFC 8017, appendix C; RFC 5480, section 2.1.1.1; RFC 8410, section 3;
@@ -195,6 +234,7 @@ const UNNAMED: &str = "on a curve without a name";
 const NAMES: &[(&str, &str)] = &[
     ("1.2.840.113549.1.1.1", "RSA"),
     ("1.2.840.10045.3.1.7", "ECDSA on P-256"),
+    ("1.3.132.0.34", "ECDSA on P-384"),
     ("1.3.132.0.35", "ECDSA on P-521"),
     ("1.3.132.0.10", "ECDSA on secp256k1"),
     ("1.3.36.3.3.2.8.1.1.11", "ECDSA on brainpoolP384r1"),
