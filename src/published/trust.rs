@@ -114,6 +114,19 @@ impl Trust {
     /// # Errors
     /// Malformed, with the line.
     pub fn parse(name: &str, bytes: &[u8]) -> Result<Self> {
+        let trust = Self::of_logs(name, bytes)?;
+        if trust.publishers.is_empty() && trust.rebuild_quorum == Quorum::None {
+            let says = "it believes nobody: say a `publisher`, or builders and a `rebuild-quorum`";
+            return Err(Error::new(Kind::Malformed, format!("{name}: {says}")));
+        }
+        Ok(trust)
+    }
+
+    /// Reads the same file for its logs and witnesses alone, and so a tlog-policy that names nobody else.
+    ///
+    /// # Errors
+    /// Malformed, with the line.
+    pub fn of_logs(name: &str, bytes: &[u8]) -> Result<Self> {
         let malformed = |says: String| Error::new(Kind::Malformed, format!("{name}: {says}"));
         if bytes.len() > LARGEST {
             return Err(malformed(format!("larger than {LARGEST} bytes")));
@@ -346,12 +359,6 @@ impl Reading {
             );
         };
         let rebuild_quorum = self.rebuild_quorum.unwrap_or(Quorum::None);
-        if self.publishers.is_empty() && rebuild_quorum == Quorum::None {
-            return Err(
-                "it believes nobody: say a `publisher`, or builders and a `rebuild-quorum`"
-                    .to_owned(),
-            );
-        }
         let distinct = self.distinct.unwrap_or_default();
         if distinct.org {
             let lacks = |name: &&str| self.builders.get(*name).is_some_and(|it| it.org.is_none());
