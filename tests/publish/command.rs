@@ -14,6 +14,7 @@ use counterfoil::statement::key::PublicKey;
 use counterfoil::statement::launch::Launch;
 use counterfoil::statement::provenance::Provenance;
 use counterfoil::statement::revocation::Revocation;
+use p256::pkcs8::{EncodePrivateKey as _, LineEnding};
 use serde_json::Value;
 
 use super::support::place::{Place, copy};
@@ -275,7 +276,8 @@ fn a_release_that_does_not_hold_is_not_published() {
     };
     untouched(&place);
     copy(&release(), &place.path("release"));
-    place.write("p384.key", include_str!("p384.key"));
+    let other = p384::SecretKey::from_slice(&[1; 48]).unwrap();
+    place.write("p384.key", other.to_pkcs8_pem(LineEnding::LF).unwrap().as_bytes());
     let with = |key| [&["publish", "release", "--sequence", "1", "--key", key], &LOG[..]].concat();
     place.refuses(&with("p384.key"), 10, &["expected ECDSA on P-256", "openssl ecparam"]);
     place.refuses(&with("log.key"), 30, &["no PEM block"]);
