@@ -6,6 +6,8 @@ mod key;
 mod lookup;
 mod prove;
 mod serve;
+mod staple;
+mod trusted_root;
 mod verify;
 mod witness;
 
@@ -44,6 +46,8 @@ enum Command {
     Witness(witness::WitnessCommand),
     ServeWitness(serve::ServeWitness),
     Prove(prove::Prove),
+    Staple(staple::Staple),
+    TrustedRoot(trusted_root::TrustedRoot),
     Verify(verify::Verify),
     Lookup(lookup::Lookup),
 }
@@ -57,6 +61,8 @@ impl Log {
             Command::Witness(command) => command.run(ui),
             Command::ServeWitness(command) => command.run(ui, settings),
             Command::Prove(command) => command.run(ui),
+            Command::Staple(command) => command.run(ui),
+            Command::TrustedRoot(command) => command.run(ui),
             Command::Verify(command) => command.run(ui),
             Command::Lookup(command) => command.run(ui),
         }

@@ -1,5 +1,7 @@
 //! `reproduce`: make a release again, and say whether it is what it says.
 
+mod signed;
+
 use std::path::PathBuf;
 
 use clap::Args;
@@ -16,6 +18,7 @@ use crate::names::Name;
 use crate::release::reproduce::{Outcome, Rebuilt, reproduce};
 use crate::release::verdict::{Answer, VERSION, Verdict};
 use crate::release::write;
+use crate::report::Time;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,6 +26,8 @@ Examples:
   counterfoil reproduce releases/llama --bundle llama.bundle --offline
   counterfoil reproduce releases/llama --as example-rebuilder     a verdict in releases/llama/rebuilds
   counterfoil reproduce releases/llama --keep again               and leave what was built
+  counterfoil reproduce releases/llama --as example-rebuilder --sign rebuilder.key \
+      --builder-id https://rebuilder.example/counterfoil --log LOG --log-key log.key
 
 Exit codes: 0 reproduced, 10 something differs, 20 something is missing.";
 
@@ -31,7 +36,7 @@ Exit codes: 0 reproduced, 10 something differs, 20 something is missing.";
 /// The answer is one of three: reproduced; differs, with the first cause; or cannot be reproduced, with
 /// what is missing. Two levels are compared: what is measured, recomputed from the bytes, and every other
 /// file. Nothing that the release says of itself is believed. The verdict goes into the release, under
-/// `rebuilds`, unless `--no-verdict` is said.
+/// `rebuilds`, unless `--no-verdict` is said; signed with `--sign`, agreement and disagreement alike.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Reproduce {
@@ -56,6 +61,8 @@ pub(super) struct Reproduce {
     #[arg(long)]
     full: bool,
     #[command(flatten)]
+    signature: signed::Signature,
+    #[command(flatten)]
     origin: Origin,
 }
 
@@ -74,6 +81,7 @@ impl Reproduce {
             }
             write::check_target(keep)?;
         }
+        let signing = self.signature.open()?;
         let store = settings.store()?;
         if let Some(path) = &self.bundle {
             bundle::bring(path, &store, ui)?;
@@ -90,6 +98,17 @@ impl Reproduce {
         if !self.no_verdict {
             let path = verdict.keep(&self.release)?;
             ui.note(&format!("the verdict is in `{}`", path.display()));
+        }
+        if let Some(signing) = &signing {
+            let time = Time::from_unix(settings.now());
+            match signing.sign(&self.release, &again, &rebuilt, &verdict, time)? {
+                Some(files) => {
+                    for path in files {
+                        ui.note(&format!("signed, in `{}`", path.display()));
+                    }
+                }
+                None => ui.warn("nothing was built, so that there is nothing to sign"),
+            }
         }
         if ui.is_json() {
             ui.json(&verdict)?;

@@ -7,22 +7,28 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::ui::Ui;
+use crate::cli::logging::{bundle_path, bundles, proof_path, read};
+use crate::cli::signing::read_public;
+use crate::cli::ui::{Ui, printable};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::bounded;
 use crate::log::SignerKey;
 use crate::log::append::{Appended, Entry};
 use crate::log::directory::Directory;
+use crate::log::submit::Submission;
 use crate::log::tile::LARGEST_ENTRY;
 
 const EXAMPLES: &str = "\
 Examples:
   counterfoil log append LOG --key log.key --entries FILE      an entry a line
-  counterfoil log append LOG --key log.key --entries - <FILE";
+  counterfoil log append LOG --key log.key --entries - <FILE
+  counterfoil log append LOG --key log.key --public-key pub.pem release/statement.sigstore.json";
 
 /// Add entries to a log, and sign the tree that it then has.
 ///
 /// A batch is in the log, on the disk, when its line is printed. Whatever happens before, the log is as it was.
+/// Of a signed statement, the entry is what Sigstore's logs have of it; its bundle gets the proof, which is also
+/// written beside it.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Append {
@@ -32,8 +38,19 @@ pub(super) struct Append {
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
     /// A file with an entry a line, or `-` for standard input.
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "statements",
+        conflicts_with = "statements"
+    )]
+    entries: Option<PathBuf>,
+    /// Signed statements: Sigstore bundles, or DSSE envelopes, which get a bundle beside them.
+    #[arg(value_name = "BUNDLE|ENVELOPE", requires = "public_key")]
+    statements: Vec<PathBuf>,
+    /// The public key that signed them, in PEM or as one line of Base64.
     #[arg(long, value_name = "FILE")]
-    entries: PathBuf,
+    public_key: Option<PathBuf>,
     /// How many entries are signed at once.
     #[arg(long, value_name = "N", default_value = "65536")]
     batch: NonZeroUsize,
@@ -44,7 +61,12 @@ impl Append {
         let key = super::read_signer(&self.key)?;
         // What is wrong with log or key is said before anything is read.
         drop(Directory::open(&self.log, key.clone())?);
-        let mut lines = Lines::open(&self.entries)?;
+        let entries = match (&self.entries, &self.public_key) {
+            (Some(entries), _) => entries,
+            (None, Some(public_key)) => return self.statements(&key, public_key, ui),
+            (None, None) => return Err(Error::new(Kind::Usage, "there is nothing to append")),
+        };
+        let mut lines = Lines::open(entries)?;
         let mut all: Option<(u64, Appended)> = None;
         loop {
             let batch = lines.batch(self.batch.get())?;
@@ -52,7 +74,7 @@ impl Append {
                 break;
             }
             if batch.is_empty() {
-                let message = format!("there is no entry in `{}`", self.entries.display());
+                let message = format!("there is no entry in `{}`", entries.display());
                 return Err(Error::new(Kind::Usage, message));
             }
             let appended = append(&self.log, &key, batch)?;
@@ -69,6 +91,35 @@ impl Append {
             })),
             _ => Ok(()),
         }
+    }
+}
+
+impl Append {
+    fn statements(&self, signer: &SignerKey, public_key: &Path, ui: &Ui) -> Result<()> {
+        let key = read_public(public_key)?;
+        let submission = |path: &PathBuf| {
+            let (envelope, _) = read(path)?;
+            envelope.verify(&key).context(Kind::Rejected, || format!("`{}`", path.display()))?;
+            Ok(Submission { envelope, key, about: Vec::new() })
+        };
+        let submissions = self.statements.iter().map(submission).collect::<Result<Vec<_>>>()?;
+        let log = (self.log.as_path(), signer.clone());
+        let bundled = bundles(Some(&log), submissions)?;
+        let mut lines = Vec::new();
+        for (path, bundled) in self.statements.iter().zip(&bundled) {
+            let target = bundle_path(path);
+            bundled.write(&target)?;
+            let index = bundled.proof.as_ref().map(|proof| proof.index);
+            lines.push((index.unwrap_or_default(), target));
+        }
+        if ui.is_json() {
+            let line = |(index, bundle): &(u64, PathBuf)| json!({ "index": index, "bundle": bundle, "proof": proof_path(bundle) });
+            return ui.json(&lines.iter().map(line).collect::<Vec<_>>());
+        }
+        let line = |(index, bundle): &(u64, PathBuf)| {
+            format!("entry {index}  {}\n", printable(&bundle.display().to_string()))
+        };
+        ui.answer(&lines.iter().map(line).collect::<String>())
     }
 }
 

@@ -1,0 +1,173 @@
+//! What a rebuilder found, signed: provenance of what was built again, with the verdict in it. Agreement and
+//! disagreement have the same form, so that silence is neither.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::cli::logging::{LogTo, bundles};
+use crate::cli::publish::{builder, payload, recipe};
+use crate::cli::signing::Signer;
+use crate::digest::{Sha256, Sha384};
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::input::bounded;
+use crate::log::SignerKey;
+use crate::log::submit::Submission;
+use crate::release::open::Release;
+use crate::release::reproduce::{Outcome, Rebuilt};
+use crate::release::subjects::subjects;
+use crate::release::verdict::{Answer, Verdict};
+use crate::release::{dependencies, layout};
+use crate::report::Time;
+use crate::statement::intoto::{Digests, Statement};
+use crate::statement::launch::measurements;
+use crate::statement::provenance::{
+    self, BuildDefinition, FirstDifference, Metadata, Parameters, Provenance, REBUILD, RunDetails,
+    Target,
+};
+
+/// How much of what differs is told.
+const MOST_TOLD: usize = 1000;
+
+/// How many files that differ are told.
+const MOST_FILES: usize = 100;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Signature")]
+pub(super) struct Signature {
+    /// Sign what was found with this private key: P-256, in PEM (PKCS #8 or SEC 1), not encrypted.
+    #[arg(long, value_name = "FILE")]
+    sign: Option<PathBuf>,
+    /// Sign with this command of the shell, as for `publish`.
+    #[arg(long, value_name = "COMMAND", requires = "public_key", conflicts_with = "sign")]
+    signer: Option<String>,
+    /// The public key that the command signs with, in PEM or as one line of Base64.
+    #[arg(long, value_name = "FILE", requires = "signer")]
+    public_key: Option<PathBuf>,
+    /// The URI of who is answerable for the rebuild; the default names the key.
+    #[arg(long, value_name = "URI")]
+    builder_id: Option<String>,
+    #[command(flatten)]
+    log: LogTo,
+}
+
+/// Who signs, and where that goes.
+pub(super) struct Signing<'a> {
+    signer: Signer,
+    builder_id: Option<&'a str>,
+    log: Option<(&'a Path, SignerKey)>,
+}
+
+impl Signature {
+    /// The keys, read before anything is built.
+    pub(super) fn open(&self) -> Result<Option<Signing<'_>>> {
+        let log = self.log.open()?;
+        if self.sign.is_none() && self.signer.is_none() {
+            if log.is_some() || self.builder_id.is_some() {
+                let message = "`--log` and `--builder-id` are for what is signed";
+                return Err(Error::new(Kind::Usage, message).hint("sign with `--sign FILE`"));
+            }
+            return Ok(None);
+        }
+        let signer =
+            Signer::of(self.sign.as_deref(), self.signer.as_deref(), self.public_key.as_deref())?;
+        Ok(Some(Signing { signer, builder_id: self.builder_id.as_deref(), log }))
+    }
+}
+
+impl Signing<'_> {
+    /// Signs what was found of `release`, whose rebuild is in `again`, and says which files that gave; none when
+    /// nothing was built.
+    pub(super) fn sign(
+        &self,
+        release: &Path,
+        again: &Path,
+        rebuilt: &Rebuilt,
+        verdict: &Verdict,
+        time: Time,
+    ) -> Result<Option<Vec<PathBuf>>> {
+        let Outcome::Compared(compared) = &rebuilt.outcome else { return Ok(None) };
+        let built = Release::open(again)?;
+        let found = provenance::Verdict {
+            matches: verdict.verdict == Answer::Reproduced,
+            measured: compared.measured,
+            measurements: measurements(&built.record, built.igvm.as_ref())
+                .context(Kind::Malformed, || "the launch record of the rebuild".to_owned())?,
+            files: told(&compared.files),
+            not_compared: told(&compared.not_compared),
+            first_difference: verdict.cause.as_ref().map(|first| FirstDifference {
+                cause: first.cause.code().to_owned(),
+                place: shortened(&first.place()),
+                what: shortened(&first.what),
+            }),
+        };
+        let key = self.signer.public();
+        let failed = || "the verdict".to_owned();
+        let statement = Statement {
+            subjects: subjects(&built)?,
+            predicate: Provenance {
+                build_definition: BuildDefinition {
+                    build_type: REBUILD.to_owned(),
+                    external_parameters: Parameters {
+                        recipe: recipe(again)?,
+                        target: Some(target(release, rebuilt.identity.record)?),
+                    },
+                    resolved_dependencies: dependencies::list(&built.lock()?),
+                },
+                run_details: RunDetails {
+                    builder: builder(self.builder_id, key)?,
+                    metadata: Some(Metadata { finished_on: time }),
+                    byproducts: vec![found.resource().context(Kind::Environment, failed)?],
+                },
+            },
+        };
+        let envelope = self.signer.sign(payload(&statement)?)?;
+        // Whoever looks for what the publisher says is to find who disagrees.
+        let submission = Submission { envelope, key, about: claimed(release) };
+        let bundled = bundles(self.log.as_ref(), vec![submission])?;
+        let directory = release.join(layout::REBUILDS);
+        match fs::symlink_metadata(&directory) {
+            Ok(found) if !found.is_dir() => {
+                let message = format!("`{}` is not a directory", directory.display());
+                return Err(Error::new(Kind::Rejected, message));
+            }
+            Ok(_) => {}
+            Err(_) => fs::create_dir(&directory).context(Kind::Environment, || {
+                format!("failed making `{}`", directory.display())
+            })?,
+        }
+        let path = release.join(layout::rebuild_bundle(&verdict.rebuilder));
+        let files = bundled.iter().map(|bundled| bundled.write(&path));
+        Ok(Some(files.collect::<Result<Vec<_>>>()?.concat()))
+    }
+}
+
+/// What was made again.
+fn target(release: &Path, record: Sha256) -> Result<Target> {
+    let statement = release.join(layout::STATEMENT);
+    let statement = match statement.is_file() {
+        true => Some(Digests::sha256(Sha256::of(bounded::whole(&statement)?))),
+        false => None,
+    };
+    Ok(Target { launch_record: Digests::sha256(record), statement })
+}
+
+/// The launch digests that the release says it has, whether or not it does.
+fn claimed(release: &Path) -> Vec<Sha384> {
+    let Ok(release) = Release::open(release) else { return Vec::new() };
+    let rows = release.record.digests.iter().map(|row| row.digest);
+    rows.chain(release.igvm.iter().map(|igvm| igvm.digest)).collect()
+}
+
+fn told(files: &[String]) -> Vec<String> {
+    files.iter().take(MOST_FILES).map(|name| shortened(name)).collect()
+}
+
+/// What comes out of the release of another is of whatever length.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MOST_TOLD) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
