@@ -2,16 +2,20 @@
 
 mod append;
 mod init;
+mod key;
 mod lookup;
 mod prove;
+mod serve;
 mod staple;
 mod trusted_root;
 mod verify;
+mod witness;
 
 use std::path::Path;
 
 use clap::{Args, Subcommand};
 
+use crate::cli::settings::Settings;
 use crate::cli::ui::Ui;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::bounded;
@@ -36,8 +40,11 @@ pub(super) struct Log {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Key(key::Key),
     Init(init::Init),
     Append(append::Append),
+    Witness(witness::WitnessCommand),
+    ServeWitness(serve::ServeWitness),
     Prove(prove::Prove),
     Staple(staple::Staple),
     TrustedRoot(trusted_root::TrustedRoot),
@@ -46,10 +53,13 @@ enum Command {
 }
 
 impl Log {
-    pub(super) fn run(self, ui: &Ui) -> Result<()> {
+    pub(super) fn run(self, ui: &Ui, settings: &Settings) -> Result<()> {
         match self.command {
+            Command::Key(command) => command.run(ui),
             Command::Init(command) => command.run(ui),
             Command::Append(command) => command.run(ui),
+            Command::Witness(command) => command.run(ui),
+            Command::ServeWitness(command) => command.run(ui, settings),
             Command::Prove(command) => command.run(ui),
             Command::Staple(command) => command.run(ui),
             Command::TrustedRoot(command) => command.run(ui),

@@ -1,6 +1,6 @@
 //! `verify`: what a machine attested, and whether it is this release.
 
-mod ask;
+pub(super) mod ask;
 mod shown;
 
 use std::collections::BTreeSet;

@@ -3,6 +3,7 @@
 //! A URL is only where bytes may be had. What they must be is said by a digest, so redirects,
 //! mirrors and proxies need no trust. `file:` URLs are read from the disk by the same rules.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -35,6 +36,29 @@ pub struct Client {
     agent: ureq::Agent,
     attempts: u32,
     pause: Duration,
+    /// What every request says about who asks (RFC 9110, section 11.6.2); a redirection is not told.
+    authorization: Option<Hidden>,
+}
+
+/// What no message may show.
+#[derive(Clone)]
+struct Hidden(String);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+/// What a server says to a POST.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The media type of the body, without its parameters.
+    pub media_type: Option<String>,
+    /// The body.
+    pub body: Vec<u8>,
 }
 
 /// Why something could not be fetched. URLs are shown without their user name and password.
@@ -130,6 +154,7 @@ impl Client {
             .max_redirects(5)
             .timeout_resolve(patience)
             .timeout_connect(patience)
+            .timeout_send_body(patience)
             .timeout_recv_response(patience)
             .timeout_per_read(patience)
             // A transparently unpacked body would have neither the promised size nor ranges.
@@ -145,7 +170,19 @@ impl Client {
             agent: config.build().new_agent(),
             attempts: settings.attempts.max(1),
             pause: settings.pause,
+            authorization: None,
         })
+    }
+
+    /// The same client, asking in somebody's name.
+    #[must_use]
+    pub fn authorized(&self, authorization: Option<String>) -> Self {
+        Self { authorization: authorization.map(Hidden), ..self.clone() }
+    }
+
+    /// Makes a request of any kind, once.
+    pub(crate) fn agent(&self) -> &ureq::Agent {
+        &self.agent
     }
 
     /// The whole of a file that may have at most `max_bytes`.
@@ -167,6 +204,22 @@ impl Client {
         }
     }
 
+    /// Sends `body` by POST, once, and returns whatever the server answers with at most `max_bytes`. No redirection
+    /// is followed: what is sent is for this server alone.
+    pub fn post(&self, url: &str, body: &[u8], max_bytes: u64) -> Result<Answer, Error> {
+        if local_path(url)?.is_some() {
+            return Err(Error::BadUrl { url: without_credentials(url) });
+        }
+        let request = self.agent.post(url).config().max_redirects(0).build();
+        let request = request.content_type("text/plain; charset=utf-8");
+        let response = request.send(body).map_err(|error| unreachable(url, error))?;
+        let (status, headers) = (response.status().as_u16(), response.headers());
+        let media_type = header(headers, "content-type")
+            .map(|text| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+        let body = at_most(response.into_body().into_reader(), url, max_bytes)?;
+        Ok(Answer { status, media_type, body })
+    }
+
     /// How many bytes `url` leads to, as the server announces it.
     pub fn size(&self, url: &str) -> Result<u64, Error> {
         if let Some(path) = local_path(url)? {
@@ -174,7 +227,7 @@ impl Client {
             return metadata.map(|m| m.len()).map_err(|source| Error::Io { path, source });
         }
         // Not HEAD: servers that sign or redirect by method answer it otherwise.
-        let response = self.agent.get(url).call().map_err(|error| unreachable(url, error))?;
+        let response = self.get(url).call().map_err(|error| unreachable(url, error))?;
         match response.status().as_u16() {
             200 => response.body().content_length().ok_or_else(|| Error::Unreachable {
                 url: without_credentials(url),
@@ -234,13 +287,20 @@ impl Client {
         }
     }
 
+    fn get(&self, url: &str) -> ureq::RequestBuilder<ureq::typestate::WithoutBody> {
+        let request = self.agent.get(url);
+        match &self.authorization {
+            Some(Hidden(authorization)) => request.header("Authorization", authorization),
+            None => request,
+        }
+    }
+
     fn get_once(&self, url: &str, max: u64) -> Result<(String, Vec<u8>), Error> {
-        let shown = || without_credentials(url);
         let mut at = url.to_owned();
-        let mut body: Box<dyn Read> = if let Some(path) = local_path(url)? {
+        let body: Box<dyn Read> = if let Some(path) = local_path(url)? {
             Box::new(open_local(url, &path)?)
         } else {
-            let response = self.agent.get(url).call().map_err(|error| unreachable(url, error))?;
+            let response = self.get(url).call().map_err(|error| unreachable(url, error))?;
             match response.status().as_u16() {
                 200 => {
                     at = response.get_uri().to_string();
@@ -249,16 +309,7 @@ impl Client {
                 status => return Err(refused(url, status, response.headers())),
             }
         };
-        let mut bytes = Vec::new();
-        body.by_ref()
-            .take(max.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(|error| unreachable(url, error))?;
-        if bytes.len() as u64 > max {
-            Err(Error::TooLarge { url: shown(), max })
-        } else {
-            Ok((at, bytes))
-        }
+        Ok((at, at_most(body, url, max)?))
     }
 
     /// One attempt to make `part` complete. `Ok` means that it has exactly `size` bytes.
@@ -281,7 +332,7 @@ impl Client {
             part.restart()?;
             return part.fill(url, &mut file, size, progress);
         }
-        let mut request = self.agent.get(url);
+        let mut request = self.get(url);
         if part.len > 0 {
             request = request.header("Range", format!("bytes={}-", part.len));
         }
@@ -496,6 +547,18 @@ fn open_local(url: &str, path: &Path) -> Result<File, Error> {
         }
         _ => Error::Unreachable { url: url.to_owned(), source: source.into() },
     })
+}
+
+/// All of a body that has at most `max` bytes.
+fn at_most(body: impl Read, url: &str, max: u64) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    body.take(max.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|error| unreachable(url, error))?;
+    match bytes.len() as u64 > max {
+        true => Err(Error::TooLarge { url: without_credentials(url), max }),
+        false => Ok(bytes),
+    }
 }
 
 fn refused(url: &str, status: u16, headers: &HeaderMap) -> Error {

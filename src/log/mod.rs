@@ -37,6 +37,8 @@ pub mod tile;
 pub mod tree;
 #[cfg(feature = "host")]
 pub mod verify;
+#[cfg(feature = "host")]
+pub mod witness;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use cosignature::{CosignError, cosign};

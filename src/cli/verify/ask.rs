@@ -12,7 +12,7 @@ use crate::report::describe::hex;
 const MAX: u64 = 256 * 1024;
 
 /// 32 bytes that nobody can have known before.
-pub(super) fn nonce() -> Result<[u8; 32]> {
+pub(in crate::cli) fn nonce() -> Result<[u8; 32]> {
     let mut nonce = [0; 32];
     let count = rustix::rand::getrandom(&mut nonce, rustix::rand::GetRandomFlags::empty())
         .map_err(std::io::Error::from)
