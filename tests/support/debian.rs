@@ -18,6 +18,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use counterfoil::digest::Sha256;
 use counterfoil::error::in_one_line;
 use counterfoil::input::store::Store;
 use counterfoil::manifest::types::Deb;
@@ -46,8 +47,8 @@ const PACKAGES: [(&str, &[&str]); 6] = [
     ("sigsum-log-go", &["sigsum-log-primary", "sigsum-mktree"]),
 ];
 
-/// torchwood, and the 15 of its 244 dependencies that the witness is compiled from.
-const TORCHWOOD: [&str; 16] = [
+/// torchwood, and the 16 of its 244 dependencies that its witness is compiled from.
+const TORCHWOOD: [&str; 17] = [
     "golang-filippo-torchwood-dev",
     "golang-github-cznic-mathutil-dev",
     "golang-github-dustin-go-humanize-dev",
@@ -64,6 +65,7 @@ const TORCHWOOD: [&str; 16] = [
     "golang-modernc-libc-dev",
     "golang-modernc-memory-dev",
     "golang-modernc-sqlite-dev",
+    "golang-sigsum-sigsum-go-dev",
 ];
 
 /// The versions of Go, 1.N, that may compile it: unstable has two or three at a time.
@@ -83,6 +85,12 @@ pub fn litewitness() -> Option<Command> {
         "litewitness",
         compiled("litewitness", "filippo.io/torchwood/cmd/litewitness").map(|it| command(&it)),
     )
+}
+
+/// What tells that witness which logs it is to witness.
+pub fn witnessctl() -> Option<Command> {
+    let had = compiled("witnessctl", "filippo.io/torchwood/cmd/witnessctl");
+    or_skip("witnessctl", had.map(|it| command(&it)))
 }
 
 /// A Go program of ours (one file), compiled against torchwood: its own word about our files.
@@ -176,7 +184,9 @@ fn or_skip<T>(name: &str, had: Result<T, String>) -> Option<T> {
 fn unpacked(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let target = place().join(name);
+    // Another list of packages is another place.
+    let list = Sha256::of(packages.join(" ")).to_string();
+    let target = place().join(format!("{name}-{}", &list[..8]));
     if target.is_dir() {
         return Ok(target);
     }

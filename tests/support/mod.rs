@@ -25,5 +25,6 @@ pub mod place;
 pub mod real;
 pub mod repository;
 pub mod server;
+pub mod ssh_agent;
 pub mod tools;
 pub mod webdriver;
