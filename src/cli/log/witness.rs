@@ -22,8 +22,8 @@ use crate::report::Time;
 
 const EXAMPLES: &str = "\
 Examples:
-  counterfoil log witness LOG --policy policy.txt
-  counterfoil log witness LOG --policy policy.txt --witness W1       this one of them
+  counterfoil log witness LOG --trust trust.policy
+  counterfoil log witness LOG --trust trust.policy --witness W1       this one of them
   counterfoil log witness LOG --witness VKEY=https://witness.example.org/";
 
 /// Have witnesses cosign a log's checkpoint.
@@ -134,7 +134,7 @@ impl WitnessCommand {
                     if all.len() == before {
                         let message = match policy {
                             Some(_) => format!("the policy has no witness `{text}`"),
-                            None => format!("the witness `{text}` is of no `--policy`"),
+                            None => format!("the witness `{text}` is of no `--trust`"),
                         };
                         return Err(Error::new(Kind::Usage, message)
                             .hint("give its name, its URL, or a verifier key, `=` and a URL"));
