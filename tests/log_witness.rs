@@ -622,7 +622,7 @@ fn keys_that_are_for_something_else() {
         place.refuses(&arguments, 2, words);
     };
     let vkey = log().verifier().to_string();
-    serve(&["log.key"], &[vkey.clone()], &["key of a log"]);
+    serve(&["log.key"], std::slice::from_ref(&vkey), &["key of a log"]);
     serve(&["e.key"], &[e.verifier().to_string()], &["key of a witness"]);
     serve(&["e.key", "e.key"], &[vkey], &["twice"]);
     // By an Ed25519 key that is a log's and a witness's both, what one says could be passed off as the other's.
