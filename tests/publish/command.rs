@@ -49,7 +49,7 @@ fn release() -> PathBuf {
 }
 
 /// The release in a place of its own, with keys and an empty log.
-fn place() -> Place {
+pub(crate) fn place() -> Place {
     let place = Place::new();
     copy(&release(), &place.path("release"));
     place.write("publisher.key", pem(1));
@@ -60,9 +60,9 @@ fn place() -> Place {
     place
 }
 
-const LOG: [&str; 4] = ["--log", "LOG", "--log-key", "log.key"];
+pub(crate) const LOG: [&str; 4] = ["--log", "LOG", "--log-key", "log.key"];
 
-fn publish(place: &Place, more: &[&str]) -> Value {
+pub(crate) fn publish(place: &Place, more: &[&str]) -> Value {
     let words = ["publish", "release", "--key", "publisher.key", "--format", "json"];
     let ran = place.succeeds(&[&words, more].concat());
     serde_json::from_str(&ran.stdout).unwrap()

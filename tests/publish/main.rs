@@ -10,6 +10,7 @@
 mod command;
 mod formats;
 mod signers;
+mod sigstore;
 #[path = "../support/mod.rs"]
 mod support;
 
