@@ -1,0 +1,117 @@
+//! The commands, one after another, as a person would.
+
+use std::fs;
+
+use crate::place::{Keeper, entry, key};
+use crate::support::place::Place;
+use counterfoil::log::cosign;
+use counterfoil::log::directory::{self, Directory};
+use counterfoil::log::append::Entry;
+use counterfoil::log::reader::Reader;
+use counterfoil::log::{Algorithm, SignerKey};
+use counterfoil::digest::Sha384;
+
+#[test]
+fn from_nothing_to_a_proof() {
+    let place = Place::new();
+    place.write("key", key().to_text());
+    let init = place.succeeds(&["log", "init", "LOG", "--key", "key"]);
+    assert_eq!(init.stdout.trim_end(), key().verifier().to_string());
+    let vkey = init.stdout.trim_end().to_owned();
+    place.succeeds(&["log", "verify", "LOG", "--log", &vkey]);
+    place.write("lines", (0..300).map(|n| format!("entry {n}\n")).collect::<String>());
+    let ran = place.succeeds(&["log", "append", "LOG", "--key", "key", "--entries", "lines", "--batch", "200"]);
+    assert_eq!(ran.stdout, "entries 0 to 199\nentries 200 to 299\n");
+    place.write("entry", entry(123));
+    place.write("other", entry(124));
+    place.succeeds(&["log", "prove", "LOG", "--index", "123", "--output", "a.tlog-proof"]);
+    place.succeeds(&["log", "prove", "LOG", "--entry", "entry", "--output", "b.tlog-proof"]);
+    assert_eq!(place.read("a.tlog-proof"), place.read("b.tlog-proof"));
+    assert!(place.read("a.tlog-proof").starts_with("c2sp.org/tlog-proof@v1\nindex 123\n"));
+    let verify = |proof: &str, entry: &str| {
+        place.run(&["log", "verify", proof, "--entry", entry, "--log", &vkey])
+    };
+    assert_eq!(verify("a.tlog-proof", "entry").code, 0);
+    let ran = verify("a.tlog-proof", "other");
+    assert_eq!(ran.code, 10);
+    assert!(ran.stdout.contains("log-inclusion"), "{}", ran.stdout);
+    let forged = place.read("a.tlog-proof").replace("index 123", "index 124");
+    place.write("forged", forged);
+    assert_eq!(verify("forged", "entry").code, 10);
+    assert_eq!(verify("forged", "other").code, 10);
+    place.refuses(&["log", "prove", "LOG", "--index", "300"], 2, &["no entry 300", "300"]);
+    place.refuses(&["log", "prove", "LOG", "--entry", "key"], 20, &["`key` is no entry"]);
+    place.write("empty", "");
+    place.refuses(&["log", "append", "LOG", "--key", "key", "--entries", "empty"], 2, &["no entry"]);
+    place.write("gap", "one\n\ntwo\n");
+    place.refuses(&["log", "append", "LOG", "--key", "key", "--entries", "gap"], 30, &["line 2 of `gap`"]);
+    place.write("long", "x".repeat(65_536));
+    place.refuses(&["log", "append", "LOG", "--key", "key", "--entries", "long"], 30, &["65535"]);
+    place.write("long", "x".repeat(65_535));
+    place.succeeds(&["log", "append", "LOG", "--key", "key", "--entries", "long"]);
+    place.succeeds(&["log", "prove", "LOG", "--entry", "long", "-o", "long.tlog-proof"]);
+    assert_eq!(verify("long.tlog-proof", "long").code, 0);
+}
+
+/// Cosignatures are of one checkpoint: they stay with it, and go with it.
+#[test]
+fn cosignatures_go_with_their_checkpoint() {
+    let keeper = Keeper::new();
+    keeper.append([entry(0)]);
+    let seed = [3; 32];
+    let witness = SignerKey::from_seed("w.example.org", Algorithm::Ed25519Cosignature, seed).unwrap();
+    let note = Reader::directory(&keeper.log()).checkpoint().unwrap();
+    let line = cosign(&note, &witness, 1_700_000_000).unwrap();
+    assert!(directory::add_signatures(&keeper.log(), &note.text, &[line.clone()]).unwrap());
+    let vkey = witness.verifier().to_string();
+    let verify = || keeper.place.run(&["log", "verify", "LOG", "--log", "vkey", "--witness", &vkey]);
+    assert_eq!(verify().code, 0);
+    keeper.append([entry(1)]);
+    assert_eq!(verify().code, 10);
+    let before = fs::read(keeper.log().join("checkpoint")).unwrap();
+    assert!(!directory::add_signatures(&keeper.log(), &note.text, &[line]).unwrap(), "of the old one");
+    assert_eq!(fs::read(keeper.log().join("checkpoint")).unwrap(), before);
+}
+
+#[test]
+fn lookup_by_measurement() {
+    let keeper = Keeper::new();
+    let (first, second) = (Sha384::of("first"), Sha384::of("second"));
+    let entry = |n: usize, measurements: &[Sha384]| Entry {
+        bytes: entry(n),
+        measurements: measurements.to_vec(),
+        ..Entry::default()
+    };
+    let mut log = Directory::open(&keeper.log(), key()).unwrap();
+    log.append([entry(0, &[first]), entry(1, &[first, second]), entry(2, &[])]).unwrap();
+    log.append([entry(3, &[second])]).unwrap();
+    let lookup = |of: Sha384| keeper.place.run(&["log", "lookup", "LOG", &of.to_string()]);
+    assert_eq!(lookup(first).stdout, "0 entry 0\n1 entry 1\n");
+    assert_eq!(lookup(second).stdout, "1 entry 1\n3 entry 3\n");
+    lookup(Sha384::of("third")).is_refusal(20, &["no entry"]);
+    // Lines of an append that never came to its end are no entries yet, and are not kept.
+    drop(log);
+    let index = keeper.log().join(format!("by-measurement/{first}"));
+    fs::write(&index, "0\n1\n4\n900\n").unwrap();
+    assert_eq!(lookup(first).stdout, "0 entry 0\n1 entry 1\n");
+    let mut log = Directory::open(&keeper.log(), key()).unwrap();
+    log.append([entry(4, &[]), entry(5, &[first])]).unwrap();
+    assert_eq!(fs::read_to_string(index).unwrap(), "0\n1\n5\n");
+}
+
+/// Any web server serves it, here one for files; whoever has only the URL can do all that needs no key.
+#[test]
+fn over_http() {
+    let keeper = Keeper::new();
+    keeper.append((0..700).map(entry));
+    let server = crate::support::server::Server::start(&keeper.log());
+    let url = server.url("");
+    let place = &keeper.place;
+    let ran = place.succeeds(&["log", "verify", &url, "--log", "vkey"]);
+    assert!(ran.stdout.contains("700 entries"), "{}", ran.stdout);
+    place.succeeds(&["log", "prove", &url, "--index", "5", "-o", "5.tlog-proof"]);
+    place.write("entry", entry(5));
+    place.succeeds(&["log", "verify", "5.tlog-proof", "--entry", "entry", "--log", "vkey"]);
+    let missing = server.url("nowhere");
+    place.refuses(&["log", "verify", &missing, "--log", "vkey"], 1, &["there is no log"]);
+}
