@@ -171,6 +171,10 @@ fn every_reason_is_documented() {
         format!("| `{code}` | {verdict} | {} | {} |", text("means"), text("advice"))
     };
     assert_eq!(rows, listed.as_array().unwrap().iter().map(row).collect::<Vec<_>>());
+    let log = counterfoil::log::reason::Reason::ALL.iter();
+    let log: String =
+        log.map(|reason| format!("- `{}`: {}\n", reason.code(), reason.means())).collect();
+    assert!(page.ends_with(&format!("\n\n{log}")));
     let text = place.run(&["verify", "--list-reasons"]).stdout;
     assert!(codes.iter().all(|code| text.contains(code)));
 }
