@@ -23,7 +23,7 @@ openssl x509 -inform der -in vek.der -out vek.pem
 openssl x509 -in vek.pem -noout -pubkey > vek.pub
 head -c 672 report.bin > signed
 number() { # little-endian at $1 -> hex, big-endian
-  dd if=report.bin bs=1 skip="$1" count=48 status=none | xxd -p -c1 | tac | tr -d '\n'
+  dd if=report.bin bs=1 skip="$1" count=48 status=none | od -An -v -tx1 -w1 | tac | tr -d ' \n'
 }
 printf 'asn1=SEQUENCE:s\n[s]\nr=INTEGER:0x%s\ns=INTEGER:0x%s\n' "$(number 672)" "$(number 744)" > signature.conf
 openssl asn1parse -genconf signature.conf -noout -out signature

@@ -28,6 +28,7 @@ pub mod log;
 #[cfg(feature = "host")]
 pub mod manifest;
 pub mod names;
+pub mod oci;
 mod pem;
 pub mod published;
 #[cfg(feature = "host")]

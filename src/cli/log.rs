@@ -23,8 +23,10 @@ use crate::log::{Note, SignerKey, VerifierKey, note};
 
 const EXAMPLES: &str = "\
 Examples:
+  counterfoil log key --name example.com/releases --type log --output log.key
   counterfoil log init LOG --key log.key                     an empty log, named as its key is
   counterfoil log append LOG --key log.key --entries FILE    an entry a line
+  counterfoil log witness LOG --policy policy.txt            have its checkpoint cosigned
   counterfoil log prove LOG --index 7 -o 7.tlog-proof        what proves that an entry is in it
   counterfoil log verify LOG --log VKEY                      read all of it again
   counterfoil log verify 7.tlog-proof --entry FILE --log VKEY

@@ -15,6 +15,9 @@ mod log;
 mod logging;
 mod measure;
 mod publish;
+mod pull;
+mod push;
+mod registry;
 mod reproduce;
 mod room;
 mod run;
@@ -110,6 +113,8 @@ enum Command {
     Bundle(bundle::Bundle),
     Reproduce(Box<reproduce::Reproduce>),
     Publish(Box<publish::Publish>),
+    Push(push::Push),
+    Pull(pull::Pull),
     Verify(Box<verify::Verify>),
     Collateral(collateral::CollateralCommand),
     Log(log::Log),
@@ -159,6 +164,8 @@ impl Command {
             Self::Inventory(command) => command.run(ui),
             Self::Volume(command) => command.run(ui),
             Self::Bundle(command) => command.run(ui, settings),
+            Self::Push(command) => command.run(ui, settings),
+            Self::Pull(command) => command.run(ui, settings),
             Self::Reproduce(command) => command.run(ui, settings),
             Self::Publish(command) => command.run(ui, settings),
             Self::Verify(command) => command.run(ui, settings),

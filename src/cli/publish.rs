@@ -280,11 +280,9 @@ fn check_sequence(root: &Path, sequence: u64) -> Result<()> {
         .context(Kind::Malformed, || format!("`{}`", path.display()))?;
     match before.predicate.sequence {
         before if before >= sequence => {
-            let message = format!(
-                "`{}` is number {before}: the next has to be higher than {sequence}",
-                path.display()
-            );
-            Err(Error::new(Kind::Usage, message).hint("say it with `--sequence`"))
+            let message =
+                format!("`{}` is number {before}, and this would be {sequence}", path.display());
+            Err(Error::new(Kind::Usage, message).hint("say a higher one with `--sequence`"))
         }
         _ => Ok(()),
     }

@@ -72,6 +72,14 @@ impl Settings {
             .or_else(|| config::index_url(&pip_files()))
     }
 
+    /// Where Docker keeps passwords for registries.
+    pub(super) fn docker_config(&self) -> Option<PathBuf> {
+        let directory = |name| env::var_os(name).filter(|text| !text.is_empty()).map(PathBuf::from);
+        let directory =
+            directory("DOCKER_CONFIG").or_else(|| Some(directory("HOME")?.join(".docker")));
+        directory.map(|directory| directory.join("config.json"))
+    }
+
     /// Seconds since 1970, to tell whether a release file has expired; never part of an artifact.
     pub(super) fn now(&self) -> u64 {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())

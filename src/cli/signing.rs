@@ -128,9 +128,9 @@ fn run(command: &str, bytes: &[u8]) -> Result<Signature> {
     }
     Signature::from_der(&output.stdout).map_err(|error| {
         let message = format!(
-            "the signer `{command}` answered {} bytes that are no signature, and {}{said}",
-            output.stdout.len(),
-            output.status
+            "the signer `{command}` ended with {} and answered {} bytes that are no signature{said}",
+            output.status,
+            output.stdout.len()
         );
         Error::caused(Kind::Rejected, message, error)
             .hint("`openssl dgst -sha256 -sign KEY` answers as it should")

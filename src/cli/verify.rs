@@ -1,12 +1,14 @@
 //! `verify`: what a machine attested, and whether it is this release.
 
 pub(super) mod ask;
+mod published;
 mod shown;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde::Serialize;
 use serde_json::json;
 
 use crate::cli::collateral::{gather, read_collateral};
@@ -18,6 +20,7 @@ use crate::input::bounded;
 use crate::input::progress::Progress as _;
 use crate::launch::Record;
 use crate::launch::igvm::IgvmRecord;
+use crate::published::Published;
 use crate::release::open::{Release, read_record};
 use crate::report::policy::{self, Binding, ReportData};
 use crate::report::verdict::Answer;
@@ -26,6 +29,7 @@ use crate::report::{
     Collateral, Evidence, Expected, Policy, Question, Reason, Roots, Time, Verdict, verify,
 };
 use crate::whole;
+use published::PublishedArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,6 +38,9 @@ Examples:
   counterfoil verify --report report.bin --record launch.json --collateral collateral.json \\
       --spki server.pem --at 2026-11-22T12:00:00Z
   counterfoil verify --show-policy > policy.yaml
+  counterfoil verify --release releases/llama --trust trust.policy     what was published of a release, alone
+  counterfoil verify --report report.bin --release releases/llama --collateral collateral.json \
+      --trust trust.policy --log https://log.example/     all of it, and whether it was revoked
 
 The report may be bare or extended, from configfs-tsm, from SNP_GET_REPORT, from Azure, in JSON, hex, base64
 or gzip. What decides beside it (certificates, the list of revoked ones) comes with it or by --collateral;
@@ -51,7 +58,7 @@ Exit codes: 0 accepted, 10 rejected, 20 something is missing, 30 malformed.";
 #[command(after_help = EXAMPLES)]
 pub(super) struct Verify {
     /// The attestation report, in whatever it came in; `-` is standard input.
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["url", "show_policy", "list_reasons"])]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["url", "trust", "show_policy", "list_reasons"])]
     report: Option<PathBuf>,
     /// Ask the agent of a guest for a report with a fresh nonce.
     #[arg(long, value_name = "URL", conflicts_with_all = ["report", "nonce"])]
@@ -100,6 +107,8 @@ pub(super) struct Verify {
     /// Keep the evidence that `--url` got in this file.
     #[arg(long, value_name = "FILE", requires = "url")]
     save_evidence: Option<PathBuf>,
+    #[command(flatten)]
+    published: PublishedArgs,
     /// Print the policy that counts if no other is given, with what each key means.
     #[arg(long)]
     show_policy: bool,
@@ -133,27 +142,39 @@ impl Verify {
             paths => gather(paths, ui)?,
         };
         self.bind(&mut policy)?;
-        let (bytes, nonce) = self.evidence(ui)?;
+        let asked = self.report.is_some() || self.url.is_some();
+        let evidence = asked.then(|| self.evidence(ui)).transpose()?;
         // After the evidence was fetched: a certificate may have begun to be valid just now.
         let at = self.at.unwrap_or_else(|| Time::from_unix(settings.now()));
-        let verdict = verify(&Question {
-            evidence: Evidence::open(&bytes).as_ref(),
+        let opened = evidence.as_ref().map(|(bytes, nonce)| (Evidence::open(bytes), *nonce));
+        let question = opened.as_ref().map(|(evidence, nonce)| Question {
+            evidence: evidence.as_ref(),
             collateral: &collateral,
             roots: &roots,
             policy: &policy,
             expected: known.expected(),
-            nonce,
+            nonce: *nonce,
             at,
         });
+        let answer = match (known.published(), &question) {
+            (Some(read), question) => {
+                let answer = read.answer(question.as_ref(), at);
+                self.published.summarise(&answer, read, at, ui)?;
+                Answered::Published(answer)
+            }
+            (None, Some(question)) => Answered::Machine(verify(question)),
+            (None, None) => return Err(known.nothing()),
+        };
+        let verdict = answer.verdict();
         match ui.is_json() {
-            true => ui.json(&verdict)?,
-            false => shown::verdict(ui, &verdict)?,
+            true => ui.json(&answer)?,
+            false => shown::verdict(ui, verdict, answer.published())?,
         }
-        known.hint(ui, &verdict, self.artifacts);
+        known.hint(ui, verdict, self.artifacts);
         if self.at.is_none() {
             ui.note(&format!("the time is this machine's: {at}; say another by `--at`"));
         }
-        failure(&verdict)
+        failure(verdict, if question.is_some() { "the report" } else { "the release" })
     }
 
     /// The evidence, and the nonce that it must have been made with.
@@ -206,9 +227,10 @@ impl Verify {
         if self.artifacts {
             release.check_artifacts()?;
         }
+        let published = self.published.read(&release)?;
         let aside = release.igvm.as_ref().map(|igvm| igvm.digest).filter(|_| !self.artifacts);
         let igvm = release.igvm.filter(|_| self.artifacts);
-        Ok(Recorded { record: release.record, igvm, aside })
+        Ok(Recorded { record: release.record, igvm, aside, published })
     }
 
     /// What the command line says of REPORT_DATA counts more than the policy.
@@ -235,17 +257,45 @@ impl Verify {
     }
 }
 
+/// The answer to what was asked.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Answered {
+    /// On a machine.
+    Machine(Verdict),
+    /// On what was published, with or without a machine.
+    Published(published::Answer),
+}
+
+impl Answered {
+    fn verdict(&self) -> &Verdict {
+        match self {
+            Self::Machine(verdict) => verdict,
+            Self::Published(answer) => &answer.verdict,
+        }
+    }
+
+    fn published(&self) -> Option<&Published> {
+        match self {
+            Self::Machine(_) => None,
+            Self::Published(answer) => Some(&answer.published),
+        }
+    }
+}
+
 /// What is known of a release.
 struct Recorded {
     record: Record,
     igvm: Option<IgvmRecord>,
     /// A digest that the release claims too, and that does not count.
     aside: Option<Sha384>,
+    /// What was published of it, where that is asked.
+    published: Option<published::Read>,
 }
 
 impl Recorded {
     fn alone(record: Record) -> Self {
-        Self { record, igvm: None, aside: None }
+        Self { record, igvm: None, aside: None, published: None }
     }
 }
 
@@ -258,6 +308,25 @@ enum Known {
 }
 
 impl Known {
+    /// What was published.
+    fn published(&self) -> Option<&published::Read> {
+        match self {
+            Self::Release(release) => release.published.as_ref(),
+            Self::Invalid(_) | Self::Measurement(_) | Self::Anything => None,
+        }
+    }
+
+    /// There is neither a report nor a release that anything could be published of.
+    fn nothing(&self) -> Error {
+        match self {
+            Self::Invalid(why) => Error::new(Kind::Rejected, why.clone())
+                .hint("fetch the release again; if it stays so, its publisher must correct it"),
+            _ => {
+                Error::new(Kind::Usage, "there is no report to verify").hint("say `--report FILE`")
+            }
+        }
+    }
+
     /// What an answer rests on beside the evidence.
     fn hint(&self, ui: &Ui, verdict: &Verdict, artifacts: bool) {
         let Self::Release(release) = self else { return };
@@ -289,17 +358,17 @@ impl Known {
 }
 
 /// The failure that a verdict is, if it is one.
-fn failure(verdict: &Verdict) -> Result<()> {
+fn failure(verdict: &Verdict, what: &str) -> Result<()> {
     let (kind, word) = match verdict.verdict {
         Answer::Accepted => return Ok(()),
-        Answer::Rejected => (Kind::Rejected, "the report is rejected"),
-        Answer::CannotDecide => (Kind::CannotDecide, "the report cannot be decided about"),
-        Answer::Malformed => (Kind::Malformed, "the evidence is malformed"),
+        Answer::Rejected => (Kind::Rejected, "is rejected"),
+        Answer::CannotDecide => (Kind::CannotDecide, "cannot be decided about"),
+        Answer::Malformed => (Kind::Malformed, "is malformed"),
     };
     let mut codes: Vec<&str> = verdict.reasons.iter().map(|reason| reason.code.code()).collect();
     let mut seen = BTreeSet::new();
     codes.retain(|code| seen.insert(*code));
-    let mut error = Error::new(kind, format!("{word}: {}", codes.join(", ")));
+    let mut error = Error::new(kind, format!("{what} {word}: {}", codes.join(", ")));
     let missing = [Reason::VekMissing, Reason::AskMissing, Reason::CrlMissing];
     if verdict.reasons.iter().any(|reason| missing.contains(&reason.code)) {
         error = error.hint(

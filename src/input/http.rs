@@ -3,6 +3,7 @@
 //! A URL is only where bytes may be had. What they must be is said by a digest, so redirects,
 //! mirrors and proxies need no trust. `file:` URLs are read from the disk by the same rules.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -35,6 +36,18 @@ pub struct Client {
     agent: ureq::Agent,
     attempts: u32,
     pause: Duration,
+    /// What every request says about who asks (RFC 9110, section 11.6.2); a redirection is not told.
+    authorization: Option<Hidden>,
+}
+
+/// What no message may show.
+#[derive(Clone)]
+struct Hidden(String);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
 }
 
 /// What a server says to a POST.
@@ -157,7 +170,19 @@ impl Client {
             agent: config.build().new_agent(),
             attempts: settings.attempts.max(1),
             pause: settings.pause,
+            authorization: None,
         })
+    }
+
+    /// The same client, asking in somebody's name.
+    #[must_use]
+    pub fn authorized(&self, authorization: Option<String>) -> Self {
+        Self { authorization: authorization.map(Hidden), ..self.clone() }
+    }
+
+    /// Makes a request of any kind, once.
+    pub(crate) fn agent(&self) -> &ureq::Agent {
+        &self.agent
     }
 
     /// The whole of a file that may have at most `max_bytes`.
@@ -202,7 +227,7 @@ impl Client {
             return metadata.map(|m| m.len()).map_err(|source| Error::Io { path, source });
         }
         // Not HEAD: servers that sign or redirect by method answer it otherwise.
-        let response = self.agent.get(url).call().map_err(|error| unreachable(url, error))?;
+        let response = self.get(url).call().map_err(|error| unreachable(url, error))?;
         match response.status().as_u16() {
             200 => response.body().content_length().ok_or_else(|| Error::Unreachable {
                 url: without_credentials(url),
@@ -262,12 +287,20 @@ impl Client {
         }
     }
 
+    fn get(&self, url: &str) -> ureq::RequestBuilder<ureq::typestate::WithoutBody> {
+        let request = self.agent.get(url);
+        match &self.authorization {
+            Some(Hidden(authorization)) => request.header("Authorization", authorization),
+            None => request,
+        }
+    }
+
     fn get_once(&self, url: &str, max: u64) -> Result<(String, Vec<u8>), Error> {
         let mut at = url.to_owned();
         let body: Box<dyn Read> = if let Some(path) = local_path(url)? {
             Box::new(open_local(url, &path)?)
         } else {
-            let response = self.agent.get(url).call().map_err(|error| unreachable(url, error))?;
+            let response = self.get(url).call().map_err(|error| unreachable(url, error))?;
             match response.status().as_u16() {
                 200 => {
                     at = response.get_uri().to_string();
@@ -299,7 +332,7 @@ impl Client {
             part.restart()?;
             return part.fill(url, &mut file, size, progress);
         }
-        let mut request = self.agent.get(url);
+        let mut request = self.get(url);
         if part.len > 0 {
             request = request.header("Range", format!("bytes={}-", part.len));
         }

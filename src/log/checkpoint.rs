@@ -119,3 +119,7 @@ pub(super) fn to_line(hash: &Sha256) -> String {
 fn has_control(line: &str) -> bool {
     line.chars().any(|char| char < ' ')
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail")]
+mod tests;

@@ -257,3 +257,7 @@ fn write_key(
 fn ed25519(key: &[u8]) -> Option<VerifyingKey> {
     VerifyingKey::from_bytes(key.try_into().ok()?).ok()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail")]
+mod tests;

@@ -166,3 +166,7 @@ fn lines(text: &str) -> Result<Vec<Signature>, NoteError> {
 
 /// How much of a wrong line is repeated.
 const SHOWN: usize = 80;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail")]
+mod tests;

@@ -144,3 +144,7 @@ fn extra_data(line: &str) -> Result<Vec<u8>, ProofError> {
     let data = Base64::decode_vec(line).ok().filter(|data| !data.is_empty());
     data.ok_or(ProofError::Extra)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail")]
+mod tests;

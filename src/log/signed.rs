@@ -63,4 +63,5 @@ impl VerifierKey {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail")]
 mod tests;

@@ -15,6 +15,8 @@
 //!                                the words signed, and that a log has them; once it is published
 //!   provenance.sigstore.json  provenance.tlog-proof    how its publisher made it, signed
 //!   rebuilds/NAME.sigstore.json  rebuilds/NAME.tlog-proof    what rebuilders found, signed
+//!   statements/NAME.sigstore.json    what its publisher said later that is about it, put there by whoever
+//!                                has it
 //! ```
 
 pub mod assemble;
@@ -31,6 +33,7 @@ mod needs;
 pub mod open;
 pub mod origins;
 pub mod plan;
+pub mod publication;
 pub mod reproduce;
 pub mod sbom;
 pub mod search;
@@ -53,6 +56,9 @@ pub mod layout {
 
     /// The verdicts of rebuilders.
     pub const REBUILDS: &str = "rebuilds";
+
+    /// What its publisher said later that is about it: revocations, and statements in the place of its own.
+    pub const STATEMENTS: &str = "statements";
 
     /// The volumes and their records.
     pub const VOLUMES: &str = "image/volumes";

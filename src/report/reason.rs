@@ -1,4 +1,4 @@
-//! Why a report is not accepted, by stable names. A name never changes its meaning and is never used for
+//! Why something is not accepted, by stable names. A name never changes its meaning and is never used for
 //! anything else; [`Reason::means`] and [`Reason::advice`] are its documentation, which
 //! `verify --list-reasons` prints.
 
@@ -19,7 +19,7 @@ pub enum Class {
 
 macro_rules! reasons {
     ($($variant:ident $code:literal $class:ident $means:literal, $advice:literal;)*) => {
-        /// Why a report is not accepted.
+        /// Why something is not accepted.
         #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
         #[expect(missing_docs, reason = "`means` says what each one means")]
         pub enum Reason { $($variant,)* }
@@ -351,6 +351,121 @@ reasons! {
     MeasurementRow "measurement-row" Rejected
         "the launch is one of the release's, with vCPUs or a CPU that the policy does not take",
         "launch with the vCPUs and the CPU that the policy names";
+
+    StatementMissing "statement-missing" CannotDecide
+        "somebody's statement is asked for, and the release has none",
+        "fetch the release as it was published: `statement.sigstore.json` belongs to it";
+    StatementForm "statement-form" Malformed
+        "what stands in the place of a statement is none, or not in a form that is known",
+        "fetch it again; a statement is a Sigstore bundle of an in-toto statement, as `counterfoil publish` writes it";
+    StatementSigner "statement-signer" Rejected
+        "nobody whose statements count has signed this one",
+        "see who signed it; if that is whom you mean to believe, say so by a `publisher` line";
+    StatementSignature "statement-signature" Rejected
+        "the statement names a publisher's key, and that key did not sign these bytes",
+        "fetch the statement again; if it stays so, it is forged or damaged";
+    StatementRelease "statement-release" Rejected
+        "the statement is about other files than this release has",
+        "fetch the release again; if it stays so, files and statement are of two releases";
+    StatementMeasurements "statement-measurements" Rejected
+        "the launch digests in the statement are not those that follow from the launch record",
+        "do not use the release: its publisher states something else than the files say";
+    StatementConstraints "statement-constraints" Rejected
+        "the machine is not what the publisher says that this release may run on",
+        "run it on one that is, or ask the publisher for a statement that says otherwise";
+    StatementEarly "statement-early" Rejected
+        "the statement is not valid yet",
+        "see the clock, or what `--at` says";
+    StatementExpired "statement-expired" Rejected
+        "the statement is not valid any more",
+        "fetch the statement anew: its publisher renews what may still run";
+    StatementSequence "statement-sequence" Rejected
+        "the statement's sequence number is lower than the lowest that is taken",
+        "use a newer release: this one was replaced";
+    StatementSuperseded "statement-superseded" Rejected
+        "the same publisher has said something newer in the place of this statement",
+        "use the newer release";
+    StatementRevoked "statement-revoked" Rejected
+        "the same publisher has revoked this statement",
+        "do not use the release; the revocation says why";
+
+    LogProofMissing "log-proof-missing" CannotDecide
+        "nothing proves that it was logged",
+        "fetch the `.tlog-proof` or the bundle with its log entry";
+    LogProofForm "log-proof-form" Malformed
+        "the proof of logging is damaged, or in a form that is not known",
+        "fetch it again, or make it anew with `counterfoil log prove`";
+    LogUnknown "log-unknown" Rejected
+        "no log that counts has signed the checkpoint",
+        "see its origin; if that is the log that you mean to believe, say so by a `log` line";
+    LogSignature "log-signature" Rejected
+        "the checkpoint names a log's key, and that key did not sign it",
+        "fetch the proof again; if it stays so, it is forged or damaged";
+    LogEntry "log-entry" Rejected
+        "what was logged is something else",
+        "fetch the proof that belongs to this statement";
+    LogInclusion "log-inclusion" Rejected
+        "the hashes do not lead from the entry to the checkpoint's root: it is not in that tree",
+        "fetch the proof again; if it stays so, it is forged or damaged";
+    LogSplitView "log-split-view" Rejected
+        "the log has signed two trees that are not one the continuation of the other",
+        "keep both checkpoints and publish them: the log shows different people different things";
+    LogRollback "log-rollback" Rejected
+        "the log has fewer entries than it has signed before",
+        "keep both checkpoints and publish them: entries were taken back";
+    LogStale "log-stale" Rejected
+        "the checkpoint was seen by its witnesses longer ago than is taken",
+        "fetch a proof of today: `counterfoil log prove`";
+    WitnessSignature "witness-signature" Rejected
+        "the checkpoint names a witness's key, and that key did not sign it",
+        "fetch the proof again; if it stays so, it is forged or damaged";
+    WitnessQuorum "witness-quorum" Rejected
+        "too few witnesses have signed the checkpoint",
+        "fetch a proof with more cosignatures, or see why the witnesses do not sign";
+
+    RebuildForm "rebuild-form" Malformed
+        "what stands in the place of a rebuilder's statement is none",
+        "fetch it again; it is a Sigstore bundle, as `counterfoil reproduce --sign` writes it";
+    RebuildSignature "rebuild-signature" Rejected
+        "a rebuild names a builder's key, and that key did not sign these bytes",
+        "fetch it again; if it stays so, it is forged or damaged";
+    RebuildDisagrees "rebuild-disagrees" Rejected
+        "a builder whose word counts got something else from the same recipe",
+        "see the first difference in its verdict; `counterfoil reproduce` shows it on your machine";
+    RebuildCountedTwice "rebuild-counted-twice" Rejected
+        "there are enough rebuilds only if somebody counts twice",
+        "wait for another builder, of another organisation or with another tool where the policy asks for that";
+    RebuildStale "rebuild-stale" Rejected
+        "there are enough rebuilds only if those count that are older than is taken",
+        "have the release rebuilt again";
+    RebuildQuorum "rebuild-quorum" Rejected
+        "too few builders have got the same from the same recipe",
+        "wait for more, or rebuild it: `counterfoil reproduce --sign`";
+}
+
+/// What a reason is about.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Leg {
+    /// The report of a machine, and what is expected of it.
+    Report,
+    /// What a publisher states.
+    Statement,
+    /// The log, and its witnesses.
+    Log,
+    /// The rebuilders.
+    Rebuilders,
+}
+
+impl Reason {
+    /// What it is about. (The reasons stand in the order of the legs.)
+    pub fn leg(self) -> Leg {
+        match self {
+            _ if self < Self::StatementMissing => Leg::Report,
+            _ if self < Self::LogProofMissing => Leg::Statement,
+            _ if self < Self::RebuildForm => Leg::Log,
+            _ => Leg::Rebuilders,
+        }
+    }
 }
 
 impl fmt::Display for Reason {

@@ -1,5 +1,7 @@
 //! What came of a question: every check with its result in words, every reason by its name.
 
+use std::mem;
+
 use serde::Serialize;
 
 use super::describe::Summary;
@@ -218,19 +220,49 @@ impl Diagnosis {
     }
 }
 
+impl Verdict {
+    /// An answer on a release alone, to which the checks are yet to be joined.
+    pub(crate) fn of_release(at: Time) -> Self {
+        Self {
+            version: VERSION,
+            verdict: Answer::Accepted,
+            at,
+            root: Root::Amd,
+            asked: Asked { runs: Runs::Release, report_data: "unchecked", nonce: false },
+            report: None,
+            matched: None,
+            checks: Vec::new(),
+            reasons: Vec::new(),
+            notes: Vec::new(),
+            diagnosis: None,
+        }
+    }
+
+    /// The same answer with more that was looked at.
+    pub(crate) fn append(&mut self, more: Ledger) {
+        let mut ledger =
+            Ledger { checks: mem::take(&mut self.checks), notes: mem::take(&mut self.notes) };
+        ledger.append(more);
+        self.verdict = ledger.answer();
+        self.reasons = ledger.findings();
+        self.checks = ledger.checks;
+        self.notes = ledger.notes;
+    }
+}
+
 /// The checks as they are made.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     pub(super) checks: Vec<Check>,
     pub(super) notes: Vec<String>,
 }
 
 impl Ledger {
-    pub(super) fn passed(&mut self, check: &'static str, says: impl Into<String>) {
+    pub(crate) fn passed(&mut self, check: &'static str, says: impl Into<String>) {
         self.push(check, Outcome::Passed, says.into(), None);
     }
 
-    pub(super) fn failed(&mut self, check: &'static str, reason: Reason, says: impl Into<String>) {
+    pub(crate) fn failed(&mut self, check: &'static str, reason: Reason, says: impl Into<String>) {
         let outcome = match reason.class() {
             Class::CannotDecide => Outcome::Unknown,
             Class::Rejected | Class::Malformed => Outcome::Failed,
@@ -238,12 +270,12 @@ impl Ledger {
         self.push(check, outcome, says.into(), Some(reason));
     }
 
-    pub(super) fn not_checked(&mut self, check: &'static str, says: impl Into<String>) {
+    pub(crate) fn not_checked(&mut self, check: &'static str, says: impl Into<String>) {
         self.push(check, Outcome::NotChecked, says.into(), None);
     }
 
     /// Passed or failed; what is said must be true either way.
-    pub(super) fn hold(
+    pub(crate) fn hold(
         &mut self,
         check: &'static str,
         holds: bool,
@@ -256,11 +288,11 @@ impl Ledger {
         }
     }
 
-    pub(super) fn note(&mut self, text: impl Into<String>) {
+    pub(crate) fn note(&mut self, text: impl Into<String>) {
         self.notes.push(text.into());
     }
 
-    pub(super) fn append(&mut self, other: Self) {
+    pub(crate) fn append(&mut self, other: Self) {
         self.checks.extend(other.checks);
         self.notes.extend(other.notes);
     }
@@ -271,7 +303,7 @@ impl Ledger {
     }
 
     /// The reasons, each check's once.
-    pub(super) fn findings(&self) -> Vec<Finding> {
+    pub(crate) fn findings(&self) -> Vec<Finding> {
         let finding = |check: &Check| {
             let code = check.reason?;
             Some(Finding { code, says: check.says.clone(), advice: code.advice() })
@@ -279,7 +311,7 @@ impl Ledger {
         self.checks.iter().filter_map(finding).collect()
     }
 
-    pub(super) fn answer(&self) -> Answer {
+    pub(crate) fn answer(&self) -> Answer {
         let classes = self.checks.iter().filter_map(|check| Some(check.reason?.class()));
         // One thing that speaks against it is enough, whatever is missing beside it.
         match classes.max_by_key(|class| match class {

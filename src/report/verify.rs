@@ -5,7 +5,7 @@ use super::bound;
 use super::chain::{self, Terms};
 use super::collateral::Collateral;
 use super::describe::Summary;
-use super::fields::{Report, ReportError};
+use super::fields::{Report, ReportError, Signer};
 use super::machine;
 use super::measurement;
 use super::policy::Policy;
@@ -95,23 +95,56 @@ fn judge(
     ledger.append(chain.ledger);
     machine::reserved(report, product, &mut ledger);
 
-    if let Some(product) = product {
-        machine::products(product, policy, &mut ledger);
-        machine::minimum_tcb(report, product, policy, &mut ledger);
-    }
-    if let Some(signer) = signer {
-        machine::signers(signer, chain.csp_id.as_deref(), policy, &mut ledger);
-    }
-    machine::guest_policy(report, policy, question.expected, &mut ledger);
-    machine::platform(report, policy, &mut ledger);
-    machine::guest(report, policy, &mut ledger);
-    machine::chip(report, policy, &mut ledger);
-    machine::mitigations(report, policy, &mut ledger);
+    let attested = Attested { report, product, signer, csp_id: chain.csp_id.as_deref() };
+    attested.hold(policy, question.expected, &mut ledger);
     bound::report_data(report, evidence, question, &mut ledger);
     let (matched, diagnosis) = measurement::measurement(report, question, &mut ledger);
     notes(report, product, question, &mut ledger);
     let summary = Summary::of(report, product);
     answer(ledger, question, Some(summary), matched, diagnosis)
+}
+
+/// What a report says of its machine.
+struct Attested<'a> {
+    report: &'a Report,
+    product: Option<Product>,
+    signer: Option<Signer>,
+    csp_id: Option<&'a str>,
+}
+
+impl Attested<'_> {
+    /// Holds it against a policy.
+    fn hold(&self, policy: &Policy, expected: Expected<'_>, ledger: &mut Ledger) {
+        let Self { report, .. } = *self;
+        if let Some(product) = self.product {
+            machine::products(product, policy, ledger);
+            machine::minimum_tcb(report, product, policy, ledger);
+        }
+        if let Some(signer) = self.signer {
+            machine::signers(signer, self.csp_id, policy, ledger);
+        }
+        machine::guest_policy(report, policy, expected, ledger);
+        machine::platform(report, policy, ledger);
+        machine::guest(report, policy, ledger);
+        machine::chip(report, policy, ledger);
+        machine::mitigations(report, policy, ledger);
+    }
+}
+
+/// What of another policy a machine does not meet, in words. Who signed the report is not asked here.
+pub fn unmet(question: &Question<'_>, policy: &Policy) -> Vec<String> {
+    let Ok(Ok(report)) = question.evidence.map(|evidence| Report::parse(&evidence.report)) else {
+        return vec!["there is no report that can be read".to_owned()];
+    };
+    let product = report.cpu().and_then(Product::of);
+    let signer = machine::form(&report, &mut Ledger::default());
+    let mut ledger = Ledger::default();
+    Attested { report: &report, product, signer, csp_id: None }.hold(
+        policy,
+        Expected::Anything,
+        &mut ledger,
+    );
+    ledger.findings().into_iter().map(|found| found.says).collect()
 }
 
 /// Certificates that nothing leads to. One that calls itself AMD's is damaged, or made by somebody.

@@ -30,6 +30,11 @@ pub fn cyclonedx() -> Option<PathBuf> {
     Some(installed("cyclonedx-11.12.0", package)?.join("python3"))
 }
 
+/// A Python with another implementation of ML-DSA, which was written from FIPS 204.
+pub fn ml_dsa() -> Option<PathBuf> {
+    Some(installed("dilithium-py-1.5.1", "dilithium-py==1.5.1")?.join("python3"))
+}
+
 /// The programs of a Python environment with this package in it, made once below the target directory.
 /// Where there is no Python or no package index the test is skipped, and says so; under CI that is a
 /// failure.

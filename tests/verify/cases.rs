@@ -1,5 +1,5 @@
 //! The table: a machine, a certificate, a list, a policy or a release, each wrong in one way, and the reason
-//! that names it. Every reason there is has a case here or in `wrappers`.
+//! that names it. Every reason there is has a case here, in `wrappers` or in `published`.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ use sev::parser::ByteParser as _;
 use crate::asked::{Asked, Known};
 use crate::support::amd::{Algorithm, Key, NOW, amd, time};
 use crate::support::launch::record;
-use crate::wrappers;
+use crate::{published, wrappers};
 
 type Case = (Reason, &'static str, fn(&mut Asked));
 
@@ -405,6 +405,7 @@ fn what_is_wrong_is_named() {
     eprintln!("{}\n{} cases, {} reasons", table.join("\n"), table.len(), seen.len());
     assert!(table.len() >= 60);
     seen.extend(wrappers::REASONS);
+    seen.extend(published::reasons());
     let all: BTreeSet<Reason> = Reason::ALL.iter().copied().collect();
     let never: Vec<_> = all.difference(&seen).collect();
     assert!(never.is_empty(), "reasons without a case: {never:?}");

@@ -16,6 +16,7 @@ mod cases;
 mod collateral;
 mod command;
 mod flips;
+mod published;
 mod real;
 mod seeds;
 mod wrappers;

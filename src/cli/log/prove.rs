@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use base64ct::{Base64, Encoding as _};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde_json::json;
 
 use crate::cli::ui::Ui;
@@ -23,19 +23,18 @@ Examples:
 
 /// Prove that an entry is in a log, in a file that needs no network to be checked.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-#[group(id = "what", required = true, multiple = false, args = ["index", "entry", "since"])]
+#[command(after_help = EXAMPLES, group(ArgGroup::new("what").required(true)))]
 pub(super) struct Prove {
     /// The log's directory, or the URL that it is served at.
     log: String,
     /// The entry's index, counted from 0.
-    #[arg(long, value_name = "N")]
+    #[arg(long, group = "what", value_name = "N")]
     index: Option<u64>,
     /// The entry itself, whole in a file; of several that are the same, the last one.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, group = "what", value_name = "FILE")]
     entry: Option<PathBuf>,
     /// Prove that the log goes on from the tree of so many entries: hashes (RFC 6962, 2.1.2), one a line.
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, group = "what", value_name = "SIZE")]
     since: Option<u64>,
     /// Where to put the proof, in place of standard output.
     #[arg(long, short, value_name = "FILE")]

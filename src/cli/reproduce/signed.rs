@@ -21,7 +21,7 @@ use crate::release::verdict::{Answer, Verdict};
 use crate::release::{dependencies, layout};
 use crate::report::Time;
 use crate::statement::intoto::{Digests, Statement};
-use crate::statement::launch::measurements;
+use crate::statement::launch::{self, measurements};
 use crate::statement::provenance::{
     self, BuildDefinition, FirstDifference, Metadata, Parameters, Provenance, REBUILD, RunDetails,
     Target,
@@ -37,10 +37,10 @@ const MOST_FILES: usize = 100;
 #[command(next_help_heading = "Signature")]
 pub(super) struct Signature {
     /// Sign what was found with this private key: P-256, in PEM (PKCS #8 or SEC 1), not encrypted.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "no_verdict")]
     sign: Option<PathBuf>,
     /// Sign with this command of the shell, as for `publish`.
-    #[arg(long, value_name = "COMMAND", requires = "public_key", conflicts_with = "sign")]
+    #[arg(long, value_name = "COMMAND", requires = "public_key", conflicts_with_all = ["sign", "no_verdict"])]
     signer: Option<String>,
     /// The public key that the command signs with, in PEM or as one line of Base64.
     #[arg(long, value_name = "FILE", requires = "signer")]
@@ -111,7 +111,7 @@ impl Signing<'_> {
                     build_type: REBUILD.to_owned(),
                     external_parameters: Parameters {
                         recipe: recipe(again)?,
-                        target: Some(target(release, rebuilt.identity.record)?),
+                        target: Some(target(release, rebuilt.identity.record)),
                     },
                     resolved_dependencies: dependencies::list(&built.lock()?),
                 },
@@ -144,13 +144,13 @@ impl Signing<'_> {
 }
 
 /// What was made again.
-fn target(release: &Path, record: Sha256) -> Result<Target> {
-    let statement = release.join(layout::STATEMENT);
-    let statement = match statement.is_file() {
-        true => Some(Digests::sha256(Sha256::of(bounded::whole(&statement)?))),
-        false => None,
-    };
-    Ok(Target { launch_record: Digests::sha256(record), statement })
+fn target(release: &Path, record: Sha256) -> Target {
+    // Whatever else stands there is no statement, and must not keep anyone from saying what was found.
+    let statement = bounded::at_most(&release.join(layout::STATEMENT), launch::MAX as u64).ok();
+    Target {
+        launch_record: Digests::sha256(record),
+        statement: statement.map(|bytes| Digests::sha256(Sha256::of(bytes))),
+    }
 }
 
 /// The launch digests that the release says it has, whether or not it does.

@@ -4,12 +4,15 @@ use serde_json::json;
 
 use crate::cli::ui::{Style, Ui, printable};
 use crate::error::Result;
+use crate::published::Published;
 use crate::report::reason::Class;
 use crate::report::verdict::{Answer, Outcome, Root, Runs};
 use crate::report::{Reason, Verdict};
 
+use super::published::lists;
+
 /// The answer, every check, the reasons with what to do, and what else should be known.
-pub(super) fn verdict(ui: &Ui, verdict: &Verdict) -> Result<()> {
+pub(super) fn verdict(ui: &Ui, verdict: &Verdict, published: Option<&Published>) -> Result<()> {
     let (style, word) = match verdict.verdict {
         Answer::Accepted => (Style::Green, "accepted"),
         Answer::Rejected => (Style::Red, "rejected"),
@@ -26,9 +29,13 @@ pub(super) fn verdict(ui: &Ui, verdict: &Verdict) -> Result<()> {
             text += &format!(": the release, with {} vCPUs, {cpu}", matched.vcpus);
         }
         (None, Runs::Anything) => text += ", whatever runs there",
+        (None, _) if verdict.report.is_none() && published.is_some() => {
+            text += ": what was published of the release; no machine was asked about";
+        }
         (None, _) => {}
     }
-    if verdict.verdict == Answer::Accepted && !verdict.asked.nonce {
+    let machine = verdict.report.is_some();
+    if machine && verdict.verdict == Answer::Accepted && !verdict.asked.nonce {
         text += "; it may be a recording, as there is no nonce in it";
     }
     text += "\n\n";
@@ -43,6 +50,7 @@ pub(super) fn verdict(ui: &Ui, verdict: &Verdict) -> Result<()> {
         let mark = ui.paint(style, &format!("{mark:9}"));
         text += &format!("  {mark}  {:width$}  {}\n", check.check, printable(&check.says));
     }
+    text += &published.map(|published| lists(ui, published)).unwrap_or_default();
     if !verdict.reasons.is_empty() {
         text += &format!("\n{}\n", ui.paint(Style::Bold, "why"));
         for reason in &verdict.reasons {

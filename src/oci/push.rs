@@ -1,0 +1,197 @@
+//! A release into a registry.
+
+use std::collections::BTreeMap;
+use std::fs::File as Opened;
+use std::io;
+use std::path::Path;
+
+use serde_json::Value;
+use walkdir::WalkDir;
+
+use crate::digest::{Hashing, Object, Sha256};
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::input::bounded;
+use crate::input::progress::Progress;
+use crate::oci::client::{Repository, referrers_tag};
+use crate::oci::manifest::{
+    EMPTY_CONTENT, File, INDEX, LARGEST, MANIFEST, Manifest, check_path, is_said,
+};
+use crate::release::layout;
+
+/// The most that something said about a release has: the bundle of a log's largest entry is some 200 KiB.
+pub const LARGEST_SAID: u64 = 16 << 20;
+
+/// What is in the registry now.
+#[derive(Clone, Debug)]
+pub struct Pushed {
+    /// The digest of the release's manifest: what to tell others.
+    pub digest: Sha256,
+    /// Its files.
+    pub files: Vec<File>,
+    /// How many of its bytes the registry did not have.
+    pub sent: u64,
+    /// What refers to it, and the digest of the manifest of each.
+    pub said: Vec<(String, Sha256)>,
+    /// Whether the registry cannot list what refers to a manifest, so that an index under a tag says it.
+    pub by_tag: bool,
+}
+
+/// Pushes the release in `release`, called `tag` if it is to have a name besides its digest, and what was
+/// said about it.
+///
+/// # Errors
+/// When it is no release, or there is more in its directory than belongs to one; and as
+/// [`Repository::put`].
+pub fn push(
+    there: &Repository,
+    release: &Path,
+    tag: Option<&str>,
+    progress: &dyn Progress,
+) -> Result<Pushed> {
+    let (parts, said) = list(release)?;
+    let hash = |paths: &[String]| -> Result<Vec<File>> {
+        paths.iter().map(|path| hashed(release, path, progress)).collect()
+    };
+    let (files, said) = (hash(&parts)?, hash(&said)?);
+    let mut sent = 0;
+    for file in &files {
+        sent += send(there, release, file, progress)?;
+    }
+    let manifest = Manifest::of_release(&files);
+    let subject = manifest.descriptor();
+    if subject.size > LARGEST {
+        let message = format!(
+            "the release has {} files, more than a registry's manifest can list",
+            files.len()
+        );
+        return Err(Error::new(Kind::CannotDecide, message));
+    }
+    if !there.has(manifest.config_object())? {
+        there.put(manifest.config_object(), || Ok(EMPTY_CONTENT), &mut |_| {})?;
+    }
+    let by_digest = format!("sha256:{}", subject.digest);
+    there.put_manifest(tag.unwrap_or(&by_digest), MANIFEST, &manifest.bytes())?;
+    let mut pushed =
+        Pushed { digest: subject.digest, files, sent, said: Vec::new(), by_tag: false };
+    let mut unlisted = Vec::new();
+    for file in &said {
+        pushed.sent += send(there, release, file, progress)?;
+        let about = annotations(release, file)?;
+        let manifest = Manifest::referring(subject.clone(), file, about);
+        let digest = manifest.descriptor().digest;
+        if !there.put_manifest(&format!("sha256:{digest}"), MANIFEST, &manifest.bytes())? {
+            unlisted.push(manifest.in_index());
+        }
+        pushed.said.push((file.path.clone(), digest));
+    }
+    if !unlisted.is_empty() {
+        // "Pushing Manifests with Subject": read, changed and written again, which is why two who do so at
+        // the same time lose what one of them wrote.
+        let mut index = there.index_by_tag(subject.digest)?;
+        let changes = unlisted.into_iter().filter(|new| index.put(new.clone())).count();
+        if changes > 0 {
+            there.put_manifest(&referrers_tag(subject.digest), INDEX, &index.bytes())?;
+        }
+        pushed.by_tag = true;
+    }
+    Ok(pushed)
+}
+
+/// The paths of what is in a release and of what is said about it, sorted.
+fn list(release: &Path) -> Result<(Vec<String>, Vec<String>)> {
+    for name in [layout::RECORD, layout::LOCK, layout::MANIFEST] {
+        if !release.join(name).is_file() {
+            let message = format!("`{}` is not a release: it has no `{name}`", release.display());
+            return Err(Error::new(Kind::CannotDecide, message));
+        }
+    }
+    let (mut parts, mut said) = (Vec::new(), Vec::new());
+    for entry in WalkDir::new(release).min_depth(1).sort_by_file_name() {
+        let failed = || format!("failed reading `{}`", release.display());
+        let entry = entry.context(Kind::Environment, failed)?;
+        if entry.file_type().is_dir() {
+            continue;
+        }
+        let at = entry.path().display();
+        if !entry.file_type().is_file() {
+            return Err(Error::new(Kind::Malformed, format!("`{at}` is not a regular file")));
+        }
+        let path = entry.path().strip_prefix(release).ok().and_then(Path::to_str);
+        let path = path.filter(|path| check_path(path).is_ok());
+        let path = path.ok_or_else(|| {
+            Error::new(Kind::Malformed, format!("`{at}` has no name that a release's file has"))
+        })?;
+        let volume = path.strip_prefix(layout::VOLUMES).is_some_and(|rest| rest.starts_with('/'));
+        if is_said(path) {
+            said.push(path.to_owned());
+        } else if volume || layout::ALL.contains(&path) || layout::IF_ASKED.contains(&path) {
+            parts.push(path.to_owned());
+        } else {
+            // Whoever pushes a release means no private key that lies about.
+            let message = format!("`{at}` is no file of a release");
+            return Err(Error::new(Kind::Rejected, message)
+                .hint("move it out of the directory; nothing was pushed"));
+        }
+    }
+    parts.sort();
+    said.sort();
+    Ok((parts, said))
+}
+
+fn open(release: &Path, path: &str) -> Result<Opened> {
+    let at = release.join(path);
+    Opened::open(&at).context(Kind::Environment, || format!("failed reading `{}`", at.display()))
+}
+
+fn hashed(release: &Path, path: &str, progress: &dyn Progress) -> Result<File> {
+    let mut file = open(release, path)?;
+    let failed = || format!("failed reading `{}`", release.join(path).display());
+    let size = file.metadata().context(Kind::Environment, failed)?.len();
+    if is_said(path) && size > LARGEST_SAID {
+        let message =
+            format!("`{}` has more than {LARGEST_SAID} bytes", release.join(path).display());
+        return Err(Error::new(Kind::Malformed, message));
+    }
+    progress.begin(&format!("hashing {path}"), Some(size));
+    let mut hashing = Hashing::new(io::sink());
+    let copied = io::copy(&mut file, &mut hashing);
+    progress.end();
+    copied.context(Kind::Environment, failed)?;
+    Ok(File { path: path.to_owned(), object: hashing.finish() })
+}
+
+/// Sends a file if the registry lacks it, and says how many bytes that were.
+fn send(there: &Repository, release: &Path, file: &File, progress: &dyn Progress) -> Result<u64> {
+    let Object { size, .. } = file.object;
+    if there.has(file.object)? {
+        progress.detail(&format!("`{}` is there already", file.path));
+        return Ok(0);
+    }
+    progress.begin(&format!("pushing {}", file.path), Some(size));
+    let sent =
+        there.put(file.object, || open(release, &file.path), &mut |done| progress.advance(done));
+    progress.end();
+    sent.map_err(|error| error.context(format!("failed pushing `{}`", file.path)))?;
+    Ok(size)
+}
+
+/// What Sigstore's tools look for at a bundle before they get it (cosign's specification of bundles in
+/// registries).
+fn annotations(release: &Path, file: &File) -> Result<BTreeMap<String, String>> {
+    let mut all = BTreeMap::new();
+    if !file.path.ends_with(".sigstore.json") {
+        return Ok(all);
+    }
+    let bytes = bounded::at_most(&release.join(&file.path), LARGEST_SAID)?;
+    let bundle: Option<Value> = serde_json::from_slice(&bytes).ok();
+    let payload =
+        bundle.as_ref().and_then(|bundle| bundle.get("dsseEnvelope")?.get("payload")?.as_str());
+    let Some(payload) = payload else { return Ok(all) };
+    all.insert("dev.sigstore.bundle.content".to_owned(), "dsse-envelope".to_owned());
+    let statement = <base64ct::Base64 as base64ct::Encoding>::decode_vec(payload).ok();
+    let statement: Option<Value> = statement.and_then(|it| serde_json::from_slice(&it).ok());
+    if let Some(kind) = statement.as_ref().and_then(|it| it.get("predicateType")?.as_str()) {
+        all.insert("dev.sigstore.bundle.predicateType".to_owned(), kind.to_owned());
+    }
+    Ok(all)
+}

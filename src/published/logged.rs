@@ -1,0 +1,222 @@
+//! That something was logged: its entry leads to a checkpoint, a log that is believed has signed that, and
+//! enough witnesses have seen it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::trust::Trust;
+use super::{Document, Question};
+use crate::digest::Sha256;
+use crate::log::checkpoint::Checkpoint;
+use crate::log::entry::Entry;
+use crate::log::merkle;
+use crate::log::note::Note;
+use crate::log::proof::Proof;
+use crate::log::signed::Signed;
+use crate::report::Reason;
+use crate::report::time::Time;
+use crate::report::verdict::Ledger;
+use crate::statement::bundle::Bundle;
+use crate::statement::key::PublicKey;
+
+/// Where something is in a log.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct InLog {
+    /// Which log.
+    pub origin: String,
+    /// Which entry.
+    pub index: u64,
+    /// Of how many.
+    pub size: u64,
+    /// The witnesses who signed, by the verifier's names for them.
+    pub witnesses: Vec<String>,
+}
+
+/// Why something does not count as logged, and what was found.
+pub(super) type Failure = (Reason, String);
+
+/// The tree heads that were signed by logs that are believed, to hold them against one another.
+#[derive(Debug, Default)]
+pub(super) struct Heads {
+    seen: BTreeMap<(String, u64), Sha256>,
+    forked: Vec<String>,
+}
+
+/// That the statement in `bundle`, which `key` signed, was logged. Every proof that came along must hold; one of
+/// them must have enough witnesses.
+pub(super) fn logged(
+    document: &Document,
+    bundle: &Bundle,
+    key: &PublicKey,
+    question: &Question<'_>,
+    heads: &mut Heads,
+) -> Result<InLog, Failure> {
+    let form = |error: &dyn std::error::Error| {
+        (Reason::LogProofForm, format!("{}: {}", document.name, crate::error::in_one_line(error)))
+    };
+    let mut proofs = Vec::new();
+    if let Some(bytes) = &document.proof {
+        proofs.push(Proof::from_bytes(bytes).map_err(|error| form(&error))?);
+    }
+    if let Some(logged) = &bundle.logged {
+        if logged.entry.key != *key {
+            let says = format!("{}: the bundle's entry is of another key", document.name);
+            return Err((Reason::LogEntry, says));
+        }
+        proofs.push(logged.proof.clone());
+    }
+    let entry = Entry::of(&bundle.envelope, *key).and_then(|entry| entry.to_body());
+    let leaf = merkle::leaf(&entry.map_err(|error| form(&error))?);
+    let mut best: Option<Result<InLog, Failure>> = None;
+    for proof in &proofs {
+        let found = included(&document.name, proof, leaf, question.trust, heads)?;
+        let found = witnessed(found, proof, question);
+        match found {
+            // The witnesses of the one have nothing to say of the other.
+            Err((Reason::WitnessSignature, _)) => return found,
+            _ if best.as_ref().is_none_or(Result::is_err) => best = Some(found),
+            _ => {}
+        }
+    }
+    best.unwrap_or_else(|| {
+        Err((Reason::LogProofMissing, format!("{} has no proof of logging", document.name)))
+    })
+}
+
+/// That the entry is in the tree of a checkpoint that a known log has signed.
+fn included(
+    name: &str,
+    proof: &Proof,
+    leaf: Sha256,
+    trust: &Trust,
+    heads: &mut Heads,
+) -> Result<InLog, Failure> {
+    let head = proof.tree_head().map_err(|error| {
+        (Reason::LogProofForm, format!("{name}: {}", crate::error::in_one_line(&error)))
+    })?;
+    signed_by_log(&proof.checkpoint, &head, trust)?;
+    let root = merkle::inclusion_root(proof.index, head.size, leaf, &proof.hashes);
+    if root != Some(head.root) {
+        let says = format!(
+            "{name}: entry {} of {} in `{}` does not lead to the root",
+            proof.index, head.size, head.origin
+        );
+        return Err((Reason::LogInclusion, says));
+    }
+    heads.add(&head);
+    Ok(InLog { origin: head.origin, index: proof.index, size: head.size, witnesses: Vec::new() })
+}
+
+/// That a log which is believed has signed a checkpoint of its own.
+pub(super) fn signed_by_log(note: &Note, head: &Checkpoint, trust: &Trust) -> Result<(), Failure> {
+    let mut good = false;
+    for log in &trust.logs {
+        match log.key.verify(note) {
+            Signed::Bad => {
+                let says = format!("`{}` did not sign this checkpoint", log.key.name());
+                return Err((Reason::LogSignature, says));
+            }
+            // The name of a log's key is its origin (tlog-checkpoint, "Signed Tree Head").
+            Signed::Good { .. } => good |= log.key.name() == head.origin,
+            Signed::Absent => {}
+        }
+    }
+    match good {
+        true => Ok(()),
+        false => Err((Reason::LogUnknown, format!("the checkpoint is of `{}`", head.origin))),
+    }
+}
+
+/// That enough witnesses have signed, and recently enough.
+fn witnessed(mut found: InLog, proof: &Proof, question: &Question<'_>) -> Result<InLog, Failure> {
+    let Question { trust, at, .. } = *question;
+    let mut times: BTreeMap<&str, Option<u64>> = BTreeMap::new();
+    for (name, witness) in &trust.witnesses {
+        match witness.key.verify(&proof.checkpoint) {
+            Signed::Bad => {
+                let says = format!("`{name}` did not sign this checkpoint");
+                return Err((Reason::WitnessSignature, says));
+            }
+            Signed::Good { time } => drop(times.insert(name, time)),
+            Signed::Absent => {}
+        }
+    }
+    found.witnesses = times.keys().map(|name| (*name).to_owned()).collect();
+    let signed = |name: &str| times.contains_key(name);
+    let who = match found.witnesses.as_slice() {
+        [] => "nobody".to_owned(),
+        names => names.join(", "),
+    };
+    if !trust.quorum.is_reached(&signed) {
+        let says = format!("witnessed by {who}; wanted: {}", trust.quorum.describe());
+        return Err((Reason::WitnessQuorum, says));
+    }
+    let Some(days) = trust.max_age else { return Ok(found) };
+    let fresh = |name: &str| {
+        times.get(name).copied().flatten().is_some_and(|time| {
+            let time = Time::from_unix(time);
+            time <= at && at <= time.plus_days(days)
+        })
+    };
+    match trust.quorum.is_reached(&fresh) {
+        true => Ok(found),
+        false => {
+            let newest = times.values().flatten().max();
+            let seen = newest.map_or("at no time that is told".to_owned(), |time| {
+                format!("at {} last", Time::from_unix(*time))
+            });
+            let says = format!("witnessed by {who}, {seen}; at {at} that may be {days} days ago");
+            Err((Reason::LogStale, says))
+        }
+    }
+}
+
+impl Heads {
+    fn add(&mut self, head: &Checkpoint) {
+        let before = self.seen.insert((head.origin.clone(), head.size), head.root);
+        if before.is_some_and(|before| before != head.root) {
+            self.forked.push(format!("`{}` has two trees of {} entries", head.origin, head.size));
+        }
+    }
+
+    /// That all are of one growing tree, as far as can be told: by those of one size, and by the log itself where
+    /// it can be looked into.
+    pub(super) fn check(mut self, question: &Question<'_>, ledger: &mut Ledger) {
+        const CHECK: &str = "one-log";
+        if let Some(view) = question.log {
+            let head = match Checkpoint::parse(&view.checkpoint().text) {
+                Ok(head) => head,
+                Err(error) => {
+                    return ledger.failed(CHECK, Reason::LogProofForm, error.to_string());
+                }
+            };
+            if let Err((reason, says)) = signed_by_log(view.checkpoint(), &head, question.trust) {
+                return ledger.failed(CHECK, reason, says);
+            }
+            let of_this = self.seen.iter().filter(|((origin, _), _)| *origin == head.origin);
+            for ((origin, size), root) in of_this {
+                if *size > head.size {
+                    let says = format!(
+                        "`{origin}` has signed a tree of {size} entries, and shows {}",
+                        head.size
+                    );
+                    return ledger.failed(CHECK, Reason::LogRollback, says);
+                }
+                if view.root(*size) != Some(*root) {
+                    self.forked.push(format!(
+                        "the tree of {size} entries that `{origin}` has signed is not the beginning of the one \
+                         that it shows"
+                    ));
+                }
+            }
+        }
+        match (self.forked.as_slice(), question.log, self.seen.is_empty()) {
+            ([first, ..], _, _) => ledger.failed(CHECK, Reason::LogSplitView, first.clone()),
+            ([], Some(_), _) => ledger.passed(CHECK, "the log shows what it has signed before"),
+            ([], None, false) => ledger
+                .not_checked(CHECK, "whether the log still shows these entries is seen by `--log`"),
+            ([], None, true) => {}
+        }
+    }
+}

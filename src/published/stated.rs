@@ -1,0 +1,241 @@
+//! What the publisher states: that it is his, that it is of this release, that it holds today, and that he has
+//! not taken it back.
+
+use serde::{Serialize, Serializer};
+
+use super::logged::{Heads, InLog, logged};
+use super::signer::{Signer, signer};
+use super::{Document, Known, Question};
+use crate::digest::Sha256;
+use crate::error::in_one_line;
+use crate::report::Reason;
+use crate::report::time::Time;
+use crate::report::verdict::Ledger;
+use crate::statement::bundle::{Bundle, BundleError};
+use crate::statement::dsse::Envelope;
+use crate::statement::intoto::Statement;
+use crate::statement::key::PublicKey;
+use crate::statement::launch::{Launch, Revoked};
+use crate::statement::revocation::Revocation;
+
+/// A statement that a known publisher has signed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stated {
+    /// Who, by the verifier's name.
+    pub publisher: String,
+    /// SHA-256 of the statement's bytes, by which others supersede or revoke it.
+    pub sha256: Sha256,
+    /// What it says. (As JSON: its sequence number and its validity.)
+    #[serde(flatten, serialize_with = "in_short")]
+    pub launch: Launch,
+    /// Where it was logged.
+    pub log: Option<InLog>,
+}
+
+fn in_short<S: Serializer>(launch: &Launch, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Short<'a> {
+        release: &'a str,
+        sequence: u64,
+        not_before: Time,
+        not_after: Time,
+    }
+    let validity = &launch.validity;
+    let (not_before, not_after) = (validity.not_before, validity.not_after);
+    Short { release: &launch.release, sequence: launch.sequence, not_before, not_after }
+        .serialize(serializer)
+}
+
+pub(super) fn check(
+    question: &Question<'_>,
+    heads: &mut Heads,
+    ledger: &mut Ledger,
+) -> Option<Stated> {
+    const CHECK: &str = "statement";
+    let Question { trust, publication, release, .. } = *question;
+    if trust.publishers.is_empty() {
+        ledger.not_checked(
+            CHECK,
+            "the policy names no publisher: the release stands on its rebuilders",
+        );
+        return None;
+    }
+    let Some(document) = &publication.statement else {
+        ledger.failed(CHECK, Reason::StatementMissing, "there is no statement of a publisher");
+        return None;
+    };
+    let bundle = match Bundle::from_json(&document.bundle) {
+        Ok(bundle) => bundle,
+        Err(error) => {
+            let reason = match error {
+                BundleError::Other => Reason::LogEntry,
+                _ => Reason::StatementForm,
+            };
+            let says = format!("{}: {}", document.name, in_one_line(&error));
+            ledger.failed(CHECK, reason, says);
+            return None;
+        }
+    };
+    let publishers = trust.publishers.iter().map(|(name, key)| (name.as_str(), key));
+    let (name, key) = match signer(&bundle, publishers) {
+        Signer::Known(name, key) => (name, key),
+        Signer::Forged(name) => {
+            let says = format!("it names the key of `{name}`, who did not sign it");
+            ledger.failed(CHECK, Reason::StatementSignature, says);
+            return None;
+        }
+        Signer::Unknown => {
+            let says = format!("signed by none of: {}", names(trust.publishers.keys()));
+            ledger.failed(CHECK, Reason::StatementSigner, says);
+            return None;
+        }
+    };
+    let statement = match Statement::<Launch>::from_json(&bundle.envelope.payload) {
+        Ok(statement) => statement,
+        Err(error) => {
+            let says = format!("{}: {}", document.name, in_one_line(&error));
+            ledger.failed(CHECK, Reason::StatementForm, says);
+            return None;
+        }
+    };
+    let sha256 = Sha256::of(&bundle.envelope.payload);
+    ledger.passed(
+        CHECK,
+        format!("signed by `{name}`: {sha256}, number {}", statement.predicate.sequence),
+    );
+    subjects(&statement, release, ledger);
+    validity(&statement.predicate, sha256, question, ledger);
+    let log = log_leg(document, &bundle, key, question, heads, ledger);
+    Some(Stated { publisher: name.to_owned(), sha256, launch: statement.predicate, log })
+}
+
+/// That it is of this release: its files, its recipe, its digests.
+fn subjects(statement: &Statement<Launch>, release: &Known, ledger: &mut Ledger) {
+    let launch = &statement.predicate;
+    let recipe = [
+        ("manifest.yaml", launch.recipe.manifest.sha256),
+        ("lock.yaml", launch.recipe.lock.sha256),
+        ("launch.json", launch.launch_record.sha256),
+    ];
+    let subjects = statement.subjects.iter().map(|it| (it.name.as_str(), it.digest.sha256));
+    let mut other: Vec<&str> = Vec::new();
+    let mut held = 0;
+    for (name, digest) in recipe.into_iter().chain(subjects) {
+        match release.files.get(name) {
+            Some(found) if *found == digest => held += 1,
+            Some(_) if !other.contains(&name) => other.push(name),
+            _ => {}
+        }
+    }
+    // What a statement does not speak of is not vouched for by it.
+    let silent = |name: &&String| statement.subject(name).is_none();
+    let silent: Vec<&str> = release.files.keys().filter(silent).map(String::as_str).collect();
+    let (check, reason) = ("statement-release", Reason::StatementRelease);
+    match (other.as_slice(), silent.as_slice()) {
+        ([], []) => {
+            ledger.passed(check, format!("{held} digests of files are those of the release"))
+        }
+        ([], silent) => {
+            ledger.failed(check, reason, format!("it does not speak of {}", silent.join(", ")));
+        }
+        (other, _) => ledger.failed(check, reason, format!("other bytes: {}", other.join(", "))),
+    }
+    let (check, count) = ("statement-measurements", launch.digests().count());
+    let same = launch.measurements == release.measurements;
+    let says = match same {
+        true => format!("{count} launch digests, which follow from the launch record"),
+        false => format!("{count} launch digests, and others follow from the launch record"),
+    };
+    ledger.hold(check, same, Reason::StatementMeasurements, says);
+}
+
+/// That it holds at that time, and was not taken back.
+fn validity(launch: &Launch, sha256: Sha256, question: &Question<'_>, ledger: &mut Ledger) {
+    const CHECK: &str = "statement-validity";
+    let Question { trust, publication, at, .. } = *question;
+    let span = launch.validity;
+    let says = format!("from {} to {}, asked for {at}", span.not_before, span.not_after);
+    match at {
+        _ if at < span.not_before => ledger.failed(CHECK, Reason::StatementEarly, says),
+        _ if at > span.not_after => ledger.failed(CHECK, Reason::StatementExpired, says),
+        _ => ledger.passed(CHECK, says),
+    }
+    if launch.sequence < trust.min_sequence {
+        let says = format!("number {}, and {} is the lowest", launch.sequence, trust.min_sequence);
+        ledger.failed("statement-sequence", Reason::StatementSequence, says);
+    }
+    let by_publisher =
+        |envelope: &&Envelope| trust.publishers.values().any(|key| envelope.verify(key).is_ok());
+    const STANDING: &str = "statement-standing";
+    let mut looked = 0;
+    let mut standing = true;
+    for envelope in publication.others.iter().filter(by_publisher) {
+        looked += 1;
+        let newer = Statement::<Launch>::from_json(&envelope.payload).ok();
+        let revokes = match &newer {
+            Some(newer) => newer.predicate.revokes.clone(),
+            None => Statement::<Revocation>::from_json(&envelope.payload)
+                .map(|revocation| revocation.predicate.revokes)
+                .unwrap_or_default(),
+        };
+        let revoked = |revoked: &&Revoked| revoked.statement == sha256;
+        if let Some(found) = revokes.iter().find(revoked) {
+            ledger.failed(STANDING, Reason::StatementRevoked, found.reason.clone());
+            standing = false;
+        }
+        let Some(newer) = newer.map(|newer| newer.predicate) else { continue };
+        if newer.supersedes.contains(&sha256) && newer.validity.not_before <= at {
+            let says = format!("number {} stands in its place", newer.sequence);
+            ledger.failed(STANDING, Reason::StatementSuperseded, says);
+            standing = false;
+        }
+    }
+    match (looked, standing) {
+        (0, _) => ledger.not_checked(
+            STANDING,
+            "whether it was revoked or superseded is seen by what else its publisher said: `--log`, or \
+             `statements/` in the release",
+        ),
+        (_, true) => {
+            let says = format!("{looked} other statements of publishers leave it as it is");
+            ledger.passed(STANDING, says);
+        }
+        (_, false) => {}
+    }
+}
+
+fn log_leg(
+    document: &Document,
+    bundle: &Bundle,
+    key: &PublicKey,
+    question: &Question<'_>,
+    heads: &mut Heads,
+    ledger: &mut Ledger,
+) -> Option<InLog> {
+    const CHECK: &str = "log";
+    if question.trust.logs.is_empty() {
+        ledger.not_checked(CHECK, "the policy names no log");
+        return None;
+    }
+    match logged(document, bundle, key, question, heads) {
+        Ok(found) => {
+            let InLog { origin, index, size, witnesses } = &found;
+            let seen = match witnesses.as_slice() {
+                [] => "without witnesses".to_owned(),
+                names => format!("witnessed by {}", names.join(", ")),
+            };
+            ledger.passed(CHECK, format!("entry {index} of {size} in `{origin}`, {seen}"));
+            Some(found)
+        }
+        Err((reason, says)) => {
+            ledger.failed(CHECK, reason, says);
+            None
+        }
+    }
+}
+
+fn names<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    names.map(String::as_str).collect::<Vec<_>>().join(", ")
+}
