@@ -74,9 +74,8 @@ impl Directory {
             let text = index_with(&path.join(&target), first, &indices)?;
             staging.write(target, text.as_bytes())?;
         }
-        staging.settle()?;
         let count = edge.size() - first;
-        let checkpoint = self.publish(edge)?;
+        let checkpoint = self.publish(staging, edge)?;
         remove_partials(&path, &full);
         Ok(Appended { first, count, checkpoint })
     }

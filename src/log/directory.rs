@@ -56,7 +56,7 @@ pub fn init(path: &Path, key: &SignerKey) -> Result<Note> {
         }
     }
     let note = sign(key, 0, merkle::empty())?;
-    publish(path, &note)?;
+    publish(path, Staging::begin(path)?, &note)?;
     Ok(note)
 }
 
@@ -125,11 +125,11 @@ impl Directory {
         &self.edge
     }
 
-    /// Signs the tree with this edge, whose files are in their places, and publishes that. After this the entries
-    /// are in the log whatever happens.
-    pub(super) fn publish(&mut self, edge: Edge) -> Result<Note> {
+    /// Puts the files of the tree with this edge in their places, signs it, and publishes that. After this the
+    /// entries are in the log whatever happens.
+    pub(super) fn publish(&mut self, staging: Staging, edge: Edge) -> Result<Note> {
         let note = sign(&self.key, edge.size(), edge.root())?;
-        publish(&self.path, &note)?;
+        publish(&self.path, staging, &note)?;
         self.edge = edge;
         Ok(note)
     }
@@ -225,11 +225,14 @@ fn sign(key: &SignerKey, size: u64, root: Sha256) -> Result<Note> {
         .context(Kind::Usage, || "the checkpoint cannot be signed with this key".to_owned())
 }
 
-/// Puts a checkpoint in its place: first where only the next append looks, then where everybody does.
-fn publish(path: &Path, note: &Note) -> Result<()> {
-    let mut staging = Staging::begin(path)?;
-    staging.write(PENDING.to_owned(), note.to_string().as_bytes())?;
+/// Puts the files of a tree in their places, and then its checkpoint: first where only the next append looks, then
+/// where everybody does.
+fn publish(path: &Path, mut staging: Staging, note: &Note) -> Result<()> {
+    let checkpoint = staging.aside(note.to_string().as_bytes())?;
     staging.settle()?;
+    let pending = path.join(PENDING);
+    fs::rename(checkpoint, &pending).map_err(|error| failed(&pending, error))?;
+    sync_directory(path)?;
     rename_checkpoint(path)
 }
 

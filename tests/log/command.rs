@@ -4,12 +4,12 @@ use std::fs;
 
 use crate::place::{Keeper, entry, key};
 use crate::support::place::Place;
+use counterfoil::digest::Sha384;
+use counterfoil::log::append::Entry;
 use counterfoil::log::cosign;
 use counterfoil::log::directory::{self, Directory};
-use counterfoil::log::append::Entry;
 use counterfoil::log::reader::Reader;
 use counterfoil::log::{Algorithm, SignerKey};
-use counterfoil::digest::Sha384;
 
 #[test]
 fn from_nothing_to_a_proof() {
@@ -20,7 +20,17 @@ fn from_nothing_to_a_proof() {
     let vkey = init.stdout.trim_end().to_owned();
     place.succeeds(&["log", "verify", "LOG", "--log", &vkey]);
     place.write("lines", (0..300).map(|n| format!("entry {n}\n")).collect::<String>());
-    let ran = place.succeeds(&["log", "append", "LOG", "--key", "key", "--entries", "lines", "--batch", "200"]);
+    let ran = place.succeeds(&[
+        "log",
+        "append",
+        "LOG",
+        "--key",
+        "key",
+        "--entries",
+        "lines",
+        "--batch",
+        "200",
+    ]);
     assert_eq!(ran.stdout, "entries 0 to 199\nentries 200 to 299\n");
     place.write("entry", entry(123));
     place.write("other", entry(124));
@@ -42,9 +52,17 @@ fn from_nothing_to_a_proof() {
     place.refuses(&["log", "prove", "LOG", "--index", "300"], 2, &["no entry 300", "300"]);
     place.refuses(&["log", "prove", "LOG", "--entry", "key"], 20, &["`key` is no entry"]);
     place.write("empty", "");
-    place.refuses(&["log", "append", "LOG", "--key", "key", "--entries", "empty"], 2, &["no entry"]);
+    place.refuses(
+        &["log", "append", "LOG", "--key", "key", "--entries", "empty"],
+        2,
+        &["no entry"],
+    );
     place.write("gap", "one\n\ntwo\n");
-    place.refuses(&["log", "append", "LOG", "--key", "key", "--entries", "gap"], 30, &["line 2 of `gap`"]);
+    place.refuses(
+        &["log", "append", "LOG", "--key", "key", "--entries", "gap"],
+        30,
+        &["line 2 of `gap`"],
+    );
     place.write("long", "x".repeat(65_536));
     place.refuses(&["log", "append", "LOG", "--key", "key", "--entries", "long"], 30, &["65535"]);
     place.write("long", "x".repeat(65_535));
@@ -59,17 +77,22 @@ fn cosignatures_go_with_their_checkpoint() {
     let keeper = Keeper::new();
     keeper.append([entry(0)]);
     let seed = [3; 32];
-    let witness = SignerKey::from_seed("w.example.org", Algorithm::Ed25519Cosignature, seed).unwrap();
+    let witness =
+        SignerKey::from_seed("w.example.org", Algorithm::Ed25519Cosignature, seed).unwrap();
     let note = Reader::directory(&keeper.log()).checkpoint().unwrap();
     let line = cosign(&note, &witness, 1_700_000_000).unwrap();
     assert!(directory::add_signatures(&keeper.log(), &note.text, &[line.clone()]).unwrap());
     let vkey = witness.verifier().to_string();
-    let verify = || keeper.place.run(&["log", "verify", "LOG", "--log", "vkey", "--witness", &vkey]);
+    let verify =
+        || keeper.place.run(&["log", "verify", "LOG", "--log", "vkey", "--witness", &vkey]);
     assert_eq!(verify().code, 0);
     keeper.append([entry(1)]);
     assert_eq!(verify().code, 10);
     let before = fs::read(keeper.log().join("checkpoint")).unwrap();
-    assert!(!directory::add_signatures(&keeper.log(), &note.text, &[line]).unwrap(), "of the old one");
+    assert!(
+        !directory::add_signatures(&keeper.log(), &note.text, &[line]).unwrap(),
+        "of the old one"
+    );
     assert_eq!(fs::read(keeper.log().join("checkpoint")).unwrap(), before);
 }
 

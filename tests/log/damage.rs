@@ -141,13 +141,25 @@ fn what_is_no_log() {
     let keeper = Keeper::new();
     let place = &keeper.place;
     place.write("entries", "one\n");
-    place.refuses(&["log", "verify", "nowhere", "--log", "vkey"], 1, &["there is no log", "nowhere/checkpoint"]);
-    place.refuses(&["log", "append", "nowhere", "--key", "key", "--entries", "entries"], 1, &["there is no log"]);
+    place.refuses(
+        &["log", "verify", "nowhere", "--log", "vkey"],
+        1,
+        &["there is no log", "nowhere/checkpoint"],
+    );
+    place.refuses(
+        &["log", "append", "nowhere", "--key", "key", "--entries", "entries"],
+        1,
+        &["there is no log"],
+    );
     assert!(!place.path("nowhere").exists());
     place.refuses(&["log", "init", "LOG", "--key", "key"], 2, &["there is a log in `LOG`"]);
     foreign_keys(place);
     place.write("LOG/checkpoint", "nonsense");
-    place.refuses(&["log", "append", "LOG", "--key", "key", "--entries", "entries"], 30, &["LOG/checkpoint"]);
+    place.refuses(
+        &["log", "append", "LOG", "--key", "key", "--entries", "entries"],
+        30,
+        &["LOG/checkpoint"],
+    );
     place.refuses(&["log", "verify", "LOG", "--log", "vkey"], 30, &["LOG/checkpoint"]);
 }
 

@@ -65,10 +65,12 @@ fn killed_at_any_moment() {
     while killed < kills {
         let before = observer.look(&keeper);
         let batch = random.gen_range(1..120);
-        let lines: Vec<_> = (0..random.gen_range(1..300)).map(|n| format!("run {run} line {n}")).collect();
+        let lines: Vec<_> =
+            (0..random.gen_range(1..300)).map(|n| format!("run {run} line {n}")).collect();
         run += 1;
         let batch_text = batch.to_string();
-        let arguments = ["log", "append", "LOG", "--key", "key", "--entries", "-", "--batch", &batch_text];
+        let arguments =
+            ["log", "append", "LOG", "--key", "key", "--entries", "-", "--batch", &batch_text];
         let mut child = keeper
             .place
             .command(&arguments)
@@ -104,7 +106,8 @@ fn killed_at_any_moment() {
         // What the process has said to be in the log is there, in its place. A line that is cut off says nothing.
         let mut lines = lines.iter();
         for line in said.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
-            let numbers: Vec<usize> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+            let numbers: Vec<usize> =
+                line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
             for index in numbers[0]..=*numbers.last().unwrap() {
                 assert_eq!(observer.entries[index], lines.next().unwrap().as_bytes());
                 acknowledged += 1;
@@ -135,8 +138,18 @@ fn several_at_once() {
         .map(|who| {
             let name = format!("lines{who}");
             keeper.place.write(&name, lines(who).collect::<String>());
-            let arguments =
-                ["log", "append", "LOG", "--key", "key", "--entries", &name, "--batch", "9", "--quiet"];
+            let arguments = [
+                "log",
+                "append",
+                "LOG",
+                "--key",
+                "key",
+                "--entries",
+                &name,
+                "--batch",
+                "9",
+                "--quiet",
+            ];
             keeper.place.command(&arguments).stdout(Stdio::null()).spawn().unwrap()
         })
         .collect();
@@ -148,7 +161,8 @@ fn several_at_once() {
     for who in 0..4 {
         let prefix = format!("{who} ");
         let mine = observer.entries.iter().filter(|entry| entry.starts_with(prefix.as_bytes()));
-        let mine: Vec<_> = mine.map(|entry| String::from_utf8(entry.clone()).unwrap() + "\n").collect();
+        let mine: Vec<_> =
+            mine.map(|entry| String::from_utf8(entry.clone()).unwrap() + "\n").collect();
         assert_eq!(mine, lines(who).collect::<Vec<_>>(), "in their order");
     }
 }
@@ -161,7 +175,8 @@ fn what_was_signed_is_not_forgotten() {
     keeper.append((0..10).map(entry));
     let ahead = keeper.place.path("ahead");
     copy(&keeper.log(), &ahead);
-    let entries = (10..15).map(|n| counterfoil::log::append::Entry { bytes: entry(n), ..Default::default() });
+    let entries =
+        (10..15).map(|n| counterfoil::log::append::Entry { bytes: entry(n), ..Default::default() });
     Directory::open(&ahead, key()).unwrap().append(entries).unwrap();
     // What a lost disk cache leaves: files and `.pending` are there, the checkpoint is the old one.
     let published = fs::read(keeper.log().join("checkpoint")).unwrap();

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use counterfoil::log::directory::{self, Directory};
 use counterfoil::log::append::{Appended, Entry};
+use counterfoil::log::directory::{self, Directory};
 use counterfoil::log::{Algorithm, SignerKey};
 
 use crate::support::place::Place;

@@ -21,9 +21,23 @@ fn paths_are_those_of_the_specification() {
         assert_eq!(good.parse::<Tile>().unwrap().to_string(), good);
     }
     for bad in [
-        "tile/0/67", "tile/0/0067", "tile/0/001/067", "tile/0/x067", "tile/0/x000/067", "tile/64/000",
-        "tile/00/000", "tile/0/000.p/0", "tile/0/000.p/256", "tile/0/000.p/01", "tile/0/000.p/", "tile/0/",
-        "tile/0/x18446744073709551615/x999/999", "tile/entries", "tile/0/+01", "/tile/0/000", "tile/0/000/",
+        "tile/0/67",
+        "tile/0/0067",
+        "tile/0/001/067",
+        "tile/0/x067",
+        "tile/0/x000/067",
+        "tile/64/000",
+        "tile/00/000",
+        "tile/0/000.p/0",
+        "tile/0/000.p/256",
+        "tile/0/000.p/01",
+        "tile/0/000.p/",
+        "tile/0/",
+        "tile/0/x18446744073709551615/x999/999",
+        "tile/entries",
+        "tile/0/+01",
+        "/tile/0/000",
+        "tile/0/000/",
     ] {
         assert_eq!(bad.parse::<Tile>(), Err(Malformed::Path(bad.to_owned())));
     }
@@ -33,7 +47,8 @@ fn paths_are_those_of_the_specification() {
 #[test]
 fn a_tree_has_the_tiles_of_the_specification() {
     let count = |size, content, full| {
-        let tiles = Tile::all(size).filter(|tile| tile.content == content && tile.is_full() == full);
+        let tiles =
+            Tile::all(size).filter(|tile| tile.content == content && tile.is_full() == full);
         tiles.map(|tile| tile.width).collect::<Vec<_>>()
     };
     assert_eq!(count(70_000, Content::Hashes(0), true).len(), 273);

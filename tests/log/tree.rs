@@ -50,9 +50,8 @@ fn every_proof_of_every_small_tree() {
             let proof = merkle::inclusion(&mut ours, index as u64, size64).unwrap();
             assert_eq!(proof, naive.path(index, 0, size), "{index} of {size}");
             let leaf = naive.leaves[index];
-            let given = |index, size, proof: &[Sha256]| {
-                merkle::inclusion_root(index, size, leaf, proof)
-            };
+            let given =
+                |index, size, proof: &[Sha256]| merkle::inclusion_root(index, size, leaf, proof);
             assert_eq!(given(index as u64, size64, &proof), Some(root), "{index} of {size}");
             // One hash more or less is another proof.
             if let Some((_, less)) = proof.split_last() {
@@ -66,7 +65,10 @@ fn every_proof_of_every_small_tree() {
             let expected = if old == size { Vec::new() } else { naive.proof(old, size) };
             assert_eq!(proof, expected, "{old} of {size}");
             let before = naive.root(old);
-            assert!(merkle::consistent(old as u64, &before, size64, &root, &proof), "{old} of {size}");
+            assert!(
+                merkle::consistent(old as u64, &before, size64, &root, &proof),
+                "{old} of {size}"
+            );
         }
     }
 }
@@ -79,9 +81,8 @@ fn a_forged_proof_of_consistency() {
         let proof = merkle::consistency(&mut ours, old, new).unwrap();
         let roots = |size: u64| usize::try_from(size).unwrap();
         let (before, after) = (naive.root(roots(old)), naive.root(roots(new)));
-        let holds = |before, after, proof: &[Sha256]| {
-            merkle::consistent(old, &before, new, &after, proof)
-        };
+        let holds =
+            |before, after, proof: &[Sha256]| merkle::consistent(old, &before, new, &after, proof);
         assert!(holds(before, after, &proof));
         assert!(!holds(other, after, &proof), "{old} {new}");
         assert!(!holds(before, other, &proof), "{old} {new}");
