@@ -466,6 +466,35 @@ fn names_that_lead_elsewhere() {
     assert!(!outside.exists());
 }
 
+/// A registry that can list what refers to a manifest is asked, and the tag is not.
+#[test]
+fn a_registry_that_lists_what_refers() {
+    let hostile = Hostile::new();
+    let release = Manifest::of_release(&[hostile.file("lock.yaml")]);
+    let digest = release.descriptor().digest;
+    hostile.manifest("v1", &release.bytes());
+    let listed = |path: &str| {
+        let manifest =
+            Manifest::referring(release.descriptor(), &hostile.file(path), Default::default());
+        hostile.manifest(&format!("sha256:{}", manifest.descriptor().digest), &manifest.bytes());
+        let mut index = counterfoil::oci::manifest::Index::empty();
+        index.put(manifest.in_index());
+        index.bytes()
+    };
+    hostile.manifest(&format!("sha256-{digest}"), &listed("rebuilds/by-tag.json"));
+    let by_list = listed("rebuilds/by-list.json");
+    hostile.place.write(&format!("www/v2/a/referrers/sha256:{digest}"), &by_list);
+    let ran =
+        hostile.place.succeeds(&["pull", &hostile.name("a:v1"), "-o", "x", "--format", "json"]);
+    let pulled = json_of(&ran);
+    assert_eq!(
+        (&pulled["attached"], &pulled["attached_by_tag"]),
+        (&json!(["rebuilds/by-list.json"]), &json!(false))
+    );
+    hostile.place.write(&format!("www/v2/a/referrers/sha256:{digest}"), "{}");
+    hostile.place.refuses(&["pull", &hostile.name("a:v1"), "-o", "y"], 30, &["no list"]);
+}
+
 #[test]
 fn other_bytes_than_promised() {
     let hostile = Hostile::new();

@@ -195,3 +195,21 @@ fn annotations(release: &Path, file: &File) -> Result<BTreeMap<String, String>> 
     }
     Ok(all)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::Name;
+
+    /// A release is the same to a registry before and after it is published and rebuilt.
+    #[test]
+    fn what_is_published_is_said_about_a_release() {
+        let name: Name = "me".parse().unwrap();
+        let rebuilt = [layout::rebuild_bundle(&name), layout::rebuild_proof(&name)];
+        let all = layout::PUBLISHED.into_iter().chain(rebuilt.iter().map(String::as_str));
+        for path in all.chain(["rebuilds/me.json"]) {
+            assert!(is_said(path), "{path}");
+        }
+        assert!(!layout::ALL.into_iter().chain(layout::IF_ASKED).any(is_said));
+    }
+}
