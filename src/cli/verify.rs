@@ -160,9 +160,9 @@ impl Verify {
             (Some(read), question) => {
                 let answer = read.answer(question.as_ref(), at);
                 self.published.summarise(&answer, read, at, ui)?;
-                Answered::Published(answer)
+                Answered::Published(Box::new(answer))
             }
-            (None, Some(question)) => Answered::Machine(verify(question)),
+            (None, Some(question)) => Answered::Machine(Box::new(verify(question))),
             (None, None) => return Err(known.nothing()),
         };
         let verdict = answer.verdict();
@@ -262,9 +262,9 @@ impl Verify {
 #[serde(untagged)]
 enum Answered {
     /// On a machine.
-    Machine(Verdict),
+    Machine(Box<Verdict>),
     /// On what was published, with or without a machine.
-    Published(published::Answer),
+    Published(Box<published::Answer>),
 }
 
 impl Answered {

@@ -14,7 +14,7 @@ pub enum Quorum {
         /// At least one.
         threshold: usize,
         /// At least as many.
-        members: Vec<Quorum>,
+        members: Vec<Self>,
     },
 }
 

@@ -81,7 +81,9 @@ fn cosignatures_go_with_their_checkpoint() {
         SignerKey::from_seed("w.example.org", Algorithm::Ed25519Cosignature, seed).unwrap();
     let note = Reader::directory(&keeper.log()).checkpoint().unwrap();
     let line = cosign(&note, &witness, 1_700_000_000).unwrap();
-    assert!(directory::add_signatures(&keeper.log(), &note.text, &[line.clone()]).unwrap());
+    assert!(
+        directory::add_signatures(&keeper.log(), &note.text, std::slice::from_ref(&line)).unwrap()
+    );
     let vkey = witness.verifier().to_string();
     let verify =
         || keeper.place.run(&["log", "verify", "LOG", "--log", "vkey", "--witness", &vkey]);

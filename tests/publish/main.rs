@@ -13,6 +13,7 @@ mod signers;
 mod sigstore;
 #[path = "../support/mod.rs"]
 mod support;
+mod verified;
 
 use counterfoil::digest::Sha256;
 use counterfoil::log::{Algorithm, SignerKey};

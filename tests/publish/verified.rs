@@ -1,0 +1,183 @@
+//! `verify --trust`, of a release that was really built, published, logged, witnessed and rebuilt.
+
+use std::fs;
+
+use counterfoil::digest::Sha256;
+use counterfoil::log::directory::add_signatures;
+use counterfoil::log::{Algorithm, Note, SignerKey, cosign};
+use counterfoil::statement::bundle::Bundle;
+use counterfoil::statement::intoto::Statement;
+use counterfoil::statement::vsa::{REPRODUCED, Summary};
+use serde_json::Value;
+
+use super::command::{LOG, place, publish};
+use super::support::place::{Place, Ran};
+use super::support::real;
+use super::{key, log_key, pem};
+
+const AT: &str = "2026-11-22T13:00:00Z";
+
+fn witness(number: u8) -> SignerKey {
+    let algorithm = match number {
+        1 => Algorithm::Ed25519Cosignature,
+        _ => Algorithm::MlDsa44Cosignature,
+    };
+    SignerKey::from_seed(&format!("w{number}.example"), algorithm, [number; 32]).unwrap()
+}
+
+fn trust() -> String {
+    let [w1, w2] = [1, 2].map(witness);
+    format!(
+        "log {}\nwitness W1 {}\nwitness W2 {}\ngroup both all W1 W2\nquorum both\npublisher us {}\n\
+         builder B1 {} org=one\nbuilder B2 {} org=two\ngroup reb all B1 B2\nrebuild-quorum reb\n\
+         distinct org\n",
+        log_key().verifier(),
+        w1.verifier(),
+        w2.verifier(),
+        key(1).public(),
+        key(11).public(),
+        key(12).public(),
+    )
+}
+
+/// A release of which everything holds.
+fn published() -> Place {
+    let place = place();
+    place.write("trust.policy", trust());
+    let valid = ["--valid-from", "2026-11-22T12:00:00Z", "--sequence", "1"];
+    publish(&place, &[&valid[..], &LOG].concat());
+    for number in [11, 12] {
+        place.write("builder.key", pem(number));
+        let name = format!("b{number}");
+        let words = ["reproduce", "release", "--offline", "--as", &name, "--sign", "builder.key"];
+        // The inputs are in the tests' own store.
+        let ran = real::run(place.root(), &[&words[..], &LOG].concat());
+        assert_eq!(ran.code, 0, "{ran:?}");
+    }
+    witnessed(&place);
+    place
+}
+
+/// Has both witnesses sign the log, and everything logged know it.
+fn witnessed(place: &Place) {
+    let note = Note::parse(&place.read("LOG/checkpoint")).unwrap();
+    let time = AT.parse::<counterfoil::report::Time>().unwrap().as_unix();
+    let lines = [1, 2].map(|number| cosign(&note, &witness(number), time).unwrap());
+    assert!(add_signatures(&place.path("LOG"), &note.text, &lines).unwrap());
+    let vkey = log_key().verifier().to_string();
+    let bundles = ["statement", "provenance", "rebuilds/b11", "rebuilds/b12"]
+        .map(|it| format!("release/{it}.sigstore.json"));
+    let bundles: Vec<&str> = bundles.iter().map(String::as_str).collect();
+    place.succeeds(&[&["log", "staple", "LOG", "--log", &vkey], bundles.as_slice()].concat());
+}
+
+fn verify(place: &Place, more: &[&str]) -> Ran {
+    // Rebuilds are made at this machine's time.
+    let words = ["verify", "--release", "release", "--trust", "trust.policy"];
+    place.run(&[&words, more].concat())
+}
+
+#[track_caller]
+fn rejected(ran: &Ran, code: i32, reasons: &str) {
+    assert_eq!(ran.code, code, "{ran:?}");
+    assert!(ran.stderr.contains(&format!(": {reasons}\n")), "{ran:?}");
+}
+
+#[test]
+fn what_was_published_is_verified_from_one_directory() {
+    let place = published();
+    let ran = verify(&place, &["--format", "json"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let answer: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(
+        (&answer["verdict"], &answer["reasons"]),
+        (&"accepted".into(), &Value::Array(vec![]))
+    );
+    let published = &answer["published"];
+    assert_eq!(published["statement"]["publisher"], "us");
+    assert_eq!(published["statement"]["log"]["witnesses"], serde_json::json!(["W1", "W2"]));
+    assert_eq!(published["rebuilds"]["agree"], serde_json::json!(["B1", "B2"]));
+    assert_eq!(verify(&place, &["--log", "LOG", "--artifacts"]).code, 0);
+
+    // A summary of it, which lists what it rests on.
+    place.write("mine.key", pem(20));
+    let summary = ["--summary", "summary.json", "--summary-key", "mine.key"];
+    assert_eq!(verify(&place, &summary).code, 0);
+    let bundle = Bundle::from_json(&fs::read(place.path("summary.json")).unwrap()).unwrap();
+    let payload = bundle.envelope.verify(&key(20).public()).unwrap();
+    let summary = Statement::<Summary>::from_json(payload).unwrap();
+    assert_eq!(summary.predicate.verified_levels, [REPRODUCED]);
+    assert_eq!(summary.predicate.policy.digest.sha256, Sha256::of(trust()));
+    let digest = |name: &str| {
+        Sha256::of(fs::read(place.path(&format!("release/rebuilds/{name}.sigstore.json"))).unwrap())
+    };
+    let inputs = summary.predicate.input_attestations.iter().map(|input| input.digest.sha256);
+    assert_eq!(inputs.collect::<Vec<_>>(), [digest("b11"), digest("b12")]);
+
+    // On the rebuilders alone: the publisher's statement may as well not be there.
+    let alone: String = trust()
+        .lines()
+        .filter(|line| !line.starts_with("publisher"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    place.write("alone.policy", alone);
+    fs::remove_file(place.path("release/statement.sigstore.json")).unwrap();
+    let ran = place.run(&["verify", "--release", "release", "--trust", "alone.policy"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    rejected(&verify(&place, &[]), 20, "statement-missing");
+}
+
+#[test]
+fn what_was_said_since_counts() {
+    let place = published();
+    let words = ["publish", "--revoke", "release/statement.json", "--reason", "a hole", "--key"];
+    let more = ["publisher.key", "--output", "revocation.sigstore.json"];
+    place.succeeds(&[&words[..], &more, &LOG].concat());
+    // A directory does not know of it; the log does.
+    assert_eq!(verify(&place, &[]).code, 0);
+    let ran = verify(&place, &["--log", "LOG"]);
+    rejected(&ran, 10, "statement-revoked");
+    assert!(ran.stdout.contains("a hole"), "{}", ran.stdout);
+    // Nor may it hide what was said.
+    let bundle = fs::read(place.path("revocation.sigstore.json")).unwrap();
+    let digest = Bundle::from_json(&bundle).unwrap().envelope.digest();
+    let beside = place.path(&format!("LOG/statement/{digest}"));
+    let payload = fs::read(&beside).unwrap();
+    fs::remove_file(&beside).unwrap();
+    let ran = verify(&place, &["--log", "LOG"]);
+    assert_eq!(ran.code, 20, "{ran:?}");
+    fs::write(&beside, [&payload[..], b" "].concat()).unwrap();
+    assert_ne!(verify(&place, &["--log", "LOG"]).code, 0);
+    // Whoever has it puts it into the release.
+    fs::create_dir(place.path("release/statements")).unwrap();
+    fs::write(place.path("release/statements/1.sigstore.json"), bundle).unwrap();
+    rejected(&verify(&place, &[]), 10, "statement-revoked");
+}
+
+#[test]
+fn what_is_missing_or_changed_is_named() {
+    let place = published();
+    // A byte of a file that is not measured.
+    let lock = place.read("release/lock.yaml");
+    place.write("release/lock.yaml", format!("{lock}\n"));
+    let ran = verify(&place, &[]);
+    rejected(&ran, 10, "statement-release, rebuild-quorum");
+    place.write("release/lock.yaml", lock);
+    // Of the large files, the record's digests count, unless they are read.
+    let cmdline = place.read("release/image/cmdline");
+    place.write("release/image/cmdline", format!("{cmdline} x"));
+    assert_eq!(verify(&place, &[]).code, 0);
+    assert_eq!(verify(&place, &["--artifacts"]).code, 10);
+    place.write("release/image/cmdline", cmdline);
+    // A rebuilder who is not heard.
+    fs::remove_file(place.path("release/rebuilds/b12.sigstore.json")).unwrap();
+    let ran = verify(&place, &[]);
+    rejected(&ran, 10, "rebuild-quorum");
+    assert!(ran.stdout.contains("silent    B2"), "{}", ran.stdout);
+    // Wrong use.
+    place.write("bad.policy", "quorum none\nwitnes W1 x\n");
+    let ran = place.run(&["verify", "--release", "release", "--trust", "bad.policy"]);
+    assert!(ran.code == 30 && ran.stderr.contains("bad.policy:2: `witnes` is none of"), "{ran:?}");
+    assert_eq!(place.run(&["verify", "--trust", "trust.policy"]).code, 2);
+    assert_eq!(verify(&place, &["--log", "nowhere"]).code, 20);
+}
