@@ -38,7 +38,12 @@ pub(super) struct WitnessCommand {
     /// The log's directory.
     log: PathBuf,
     /// A trust policy, whose witnesses with URLs are asked.
-    #[arg(long = "trust", alias = "policy", value_name = "FILE", required_unless_present = "witness")]
+    #[arg(
+        long = "trust",
+        alias = "policy",
+        value_name = "FILE",
+        required_unless_present = "witness"
+    )]
     policy: Option<PathBuf>,
     /// One of the policy's witnesses, to ask it and not all; or the key of a witness and the URL that it takes
     /// checkpoints at; may be repeated.
