@@ -18,7 +18,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 cd "$scratch"
 
-"$counterfoil" log key bench.example.org --output key > vkey 2>/dev/null
+"$counterfoil" log key --name bench.example.org --type log --output key > vkey 2>/dev/null
 "$counterfoil" log init LOG --key key > /dev/null 2>&1
 python3 -c 'for n in range(1_000_000): print(f"{n:064x} entry")' > entries
 echo one > one
