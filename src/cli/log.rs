@@ -4,6 +4,7 @@ mod append;
 mod init;
 mod key;
 mod lookup;
+mod monitor;
 mod prove;
 mod serve;
 mod staple;
@@ -52,6 +53,7 @@ enum Command {
     TrustedRoot(trusted_root::TrustedRoot),
     Verify(verify::Verify),
     Lookup(lookup::Lookup),
+    Monitor(monitor::Monitor),
 }
 
 impl Log {
@@ -67,6 +69,7 @@ impl Log {
             Command::TrustedRoot(command) => command.run(ui),
             Command::Verify(command) => command.run(ui),
             Command::Lookup(command) => command.run(ui),
+            Command::Monitor(command) => command.run(ui, settings),
         }
     }
 }

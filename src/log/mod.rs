@@ -20,6 +20,8 @@ pub mod key;
 #[cfg(feature = "host")]
 pub mod lookup;
 pub mod merkle;
+#[cfg(feature = "host")]
+pub mod monitor;
 pub mod note;
 pub mod proof;
 #[cfg(feature = "host")]

@@ -15,6 +15,7 @@ mod command;
 mod damage;
 mod golden;
 mod kills;
+mod monitor;
 mod naive;
 mod place;
 mod python;

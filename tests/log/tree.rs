@@ -40,13 +40,15 @@ fn naive(size: usize) -> Naive {
 const ALL: usize = 600;
 
 #[test]
-fn every_proof_of_every_small_tree() {
+fn proofs_of_every_small_tree() {
     let (mut naive, mut ours) = (naive(ALL), Complete::of(ALL));
     for size in 0..=ALL {
         let root = naive.root(size);
         let size64 = size as u64;
         assert_eq!(merkle::root(&mut ours, size64).unwrap(), root, "{size}");
-        for index in 0..size {
+        // Of the larger ones every proof would take minutes: each size, with some of its leaves.
+        let step = if size <= 130 { 1 } else { 37 };
+        for index in (0..size).step_by(step) {
             let proof = merkle::inclusion(&mut ours, index as u64, size64).unwrap();
             assert_eq!(proof, naive.path(index, 0, size), "{index} of {size}");
             let leaf = naive.leaves[index];
@@ -60,7 +62,7 @@ fn every_proof_of_every_small_tree() {
             assert_eq!(given(index as u64, size64, &[&proof[..], &[root]].concat()), None);
             assert_eq!(given(size64, size64, &proof), None);
         }
-        for old in 1..=size {
+        for old in (1..=size).rev().step_by(step) {
             let proof = merkle::consistency(&mut ours, old as u64, size64).unwrap();
             let expected = if old == size { Vec::new() } else { naive.proof(old, size) };
             assert_eq!(proof, expected, "{old} of {size}");
