@@ -21,17 +21,19 @@ use crate::cli::ui::Ui;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::bounded;
 use crate::log::{Note, SignerKey, VerifierKey, note};
+use crate::published::trust::{LARGEST, Trust};
 
 const EXAMPLES: &str = "\
 Examples:
   counterfoil log key --name example.com/releases --type log --output log.key
   counterfoil log init LOG --key log.key                     an empty log, named as its key is
   counterfoil log append LOG --key log.key --entries FILE    an entry a line
-  counterfoil log witness LOG --policy policy.txt            have its checkpoint cosigned
+  counterfoil log witness LOG --trust trust.policy           have its checkpoint cosigned
   counterfoil log prove LOG --index 7 -o 7.tlog-proof        what proves that an entry is in it
   counterfoil log verify LOG --log VKEY                      read all of it again
   counterfoil log verify 7.tlog-proof --entry FILE --log VKEY
-  counterfoil log lookup LOG MEASUREMENT                     the entries of a launch digest";
+  counterfoil log lookup LOG MEASUREMENT                     the entries of a launch digest
+  counterfoil log monitor LOG --log VKEY --state seen.json   what is new in it, and what of that to look at";
 
 /// Keep, prove, verify and watch a transparency log that is nothing but files.
 #[derive(Debug, Args)]
@@ -90,6 +92,12 @@ pub(super) fn verifier(text: &str) -> std::result::Result<VerifierKey, String> {
         let bytes = bounded::at_most(Path::new(text), MOST_KEY).map_err(|_| error.to_string())?;
         parse(str::from_utf8(&bytes).unwrap_or_default()).map_err(|error| error.to_string())
     })
+}
+
+/// The logs, witnesses and builders of a trust policy.
+fn read_trust(path: &Path) -> Result<Trust> {
+    let bytes = bounded::at_most(path, LARGEST as u64)?;
+    Trust::of_logs(&path.display().to_string(), &bytes)
 }
 
 /// A checkpoint out of a file.

@@ -21,7 +21,7 @@ use crate::log::verify::{self, Finding, Trust};
 use crate::statement::dsse::{MAX_PAYLOAD, PAYLOAD_TYPE, pae};
 use crate::statement::intoto::Statement;
 use crate::statement::key::PublicKey;
-use crate::statement::launch::Launch;
+use crate::statement::launch::{Launch, Measurements};
 use crate::statement::provenance::Provenance;
 
 /// What was seen of a log.
@@ -34,6 +34,9 @@ pub struct State {
     pub checkpoint: Option<String>,
     /// The releases that the log has, by the digests of their launch records.
     pub releases: BTreeMap<String, Release>,
+    /// Who came to the measurements of which release, also of one that is not in the log yet: for each launch
+    /// record the keys, each with the digest of the measurements that it came to.
+    pub rebuilt: BTreeMap<String, BTreeMap<String, Sha256>>,
 }
 
 /// The version of [`State`] that is read and written.
@@ -51,8 +54,8 @@ pub struct Release {
     pub publisher: String,
     /// Since when it is to be believed, in seconds since 1970.
     pub since: u64,
-    /// The keys of those who came to the same.
-    pub rebuilt_by: BTreeSet<String>,
+    /// The SHA-256 of its launch digests, as the statement lists them.
+    pub measurements: Sha256,
 }
 
 /// What is asked of a monitor.
@@ -62,6 +65,8 @@ pub struct Watch {
     pub trust: Trust,
     /// My key, and the digests of what I signed with it.
     pub mine: Option<(PublicKey, BTreeSet<Sha256>)>,
+    /// Whose rebuilds count; without, those of everyone but the release's publisher.
+    pub builders: Option<Vec<PublicKey>>,
     /// After how many seconds a release must have been rebuilt, and what time it is.
     pub patience: Option<(u64, u64)>,
 }
@@ -176,20 +181,20 @@ impl Told<'_> {
                 name: launch.release,
                 publisher: entry.key.to_string(),
                 since: launch.validity.not_before.as_unix(),
-                rebuilt_by: BTreeSet::new(),
+                measurements: digest(&launch.measurements)?,
             };
             let record = launch.launch_record.sha256.to_string();
             self.state.releases.entry(record).or_insert(release);
         } else if let Ok(statement) = Statement::<Provenance>::from_json(&payload) {
-            self.rebuild(index, &entry, &statement.predicate);
+            self.rebuild(index, &entry, &statement.predicate)?;
         }
         Ok(())
     }
 
-    fn rebuild(&mut self, index: u64, entry: &Entry, provenance: &Provenance) {
+    fn rebuild(&mut self, index: u64, entry: &Entry, provenance: &Provenance) -> Result<()> {
         let target = provenance.build_definition.external_parameters.target;
-        let Ok(Some(verdict)) = provenance.verdict() else { return };
-        let Some(target) = target else { return };
+        let Ok(Some(verdict)) = provenance.verdict() else { return Ok(()) };
+        let Some(target) = target else { return Ok(()) };
         let builder = &provenance.run_details.builder.id;
         let record = target.launch_record.sha256.to_string();
         if !verdict.measured {
@@ -200,30 +205,44 @@ impl Told<'_> {
                 "entry {index}: `{builder}` came to other measurements than the release of {record}{first}"
             );
             self.tell(Reason::Disagreement, message);
-        } else if let Some(release) = self.state.releases.get_mut(&record) {
-            // Who agrees with himself is no second opinion.
-            let key = entry.key.to_string();
-            if key != release.publisher {
-                release.rebuilt_by.insert(key);
-            }
+        } else {
+            let measurements = digest(&verdict.measurements)?;
+            let keys = self.state.rebuilt.entry(record).or_default();
+            keys.insert(entry.key.to_string(), measurements);
         }
+        Ok(())
+    }
+
+    /// Whether somebody whose word counts came to what a release says. Who agrees with himself is no second opinion.
+    fn is_rebuilt(&self, record: &str, release: &Release) -> bool {
+        let builders = self.watch.builders.as_ref();
+        let builders: Option<BTreeSet<String>> =
+            builders.map(|keys| keys.iter().map(ToString::to_string).collect());
+        let counts = |key: &String| match &builders {
+            Some(builders) => builders.contains(key),
+            None => *key != release.publisher,
+        };
+        let rebuilt = self.state.rebuilt.get(record).into_iter().flatten();
+        rebuilt.into_iter().any(|(key, found)| counts(key) && *found == release.measurements)
     }
 
     fn not_rebuilt(&mut self) {
         let Some((patience, now)) = self.watch.patience else { return };
         let mine = self.watch.mine.as_ref().map(|(key, _)| key.to_string());
-        let late = |release: &&Release| {
+        let late = |(record, release): &(&String, &Release)| {
             let asked = mine.as_ref().is_none_or(|mine| *mine == release.publisher);
-            asked && release.rebuilt_by.is_empty() && now.saturating_sub(release.since) > patience
+            asked
+                && now.saturating_sub(release.since) > patience
+                && !self.is_rebuilt(record, release)
         };
-        let message = |release: &Release| {
+        let message = |(_, release): (&String, &Release)| {
             let days = now.saturating_sub(release.since) / (24 * 60 * 60);
             format!(
-                "entry {}: nobody but its publisher has rebuilt `{}`, in {days} days",
+                "entry {}: nobody whose word counts has come to what `{}` says, in {days} days",
                 release.index, release.name
             )
         };
-        let late: Vec<_> = self.state.releases.values().filter(late).map(message).collect();
+        let late: Vec<_> = self.state.releases.iter().filter(late).map(message).collect();
         for message in late {
             self.tell(Reason::NotRebuilt, message);
         }
@@ -232,6 +251,11 @@ impl Told<'_> {
     fn tell(&mut self, reason: Reason, message: String) {
         self.findings.push(Finding::new(reason, message));
     }
+}
+
+fn digest(measurements: &[Measurements]) -> Result<Sha256> {
+    let json = serde_json::to_vec(measurements);
+    json.map(Sha256::of).context(Kind::Environment, || "failed writing JSON".to_owned())
 }
 
 impl State {

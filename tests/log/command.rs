@@ -88,6 +88,20 @@ fn cosignatures_go_with_their_checkpoint() {
     let verify =
         || keeper.place.run(&["log", "verify", "LOG", "--log", "vkey", "--witness", &vkey]);
     assert_eq!(verify().code, 0);
+    // By a policy, of which a quorum is enough.
+    let policy = |threshold: &str| {
+        let other = SignerKey::from_seed("w2.example.org", Algorithm::MlDsa44Cosignature, [4; 32]);
+        let text = format!(
+            "log {}\nwitness W1 {vkey}\nwitness W2 {}\ngroup both {threshold} W1 W2\nquorum both\n",
+            key().verifier(),
+            other.unwrap().verifier(),
+        );
+        keeper.place.write("trust.policy", text);
+        keeper.place.run(&["log", "verify", "LOG", "--trust", "trust.policy"])
+    };
+    assert_eq!(policy("any").code, 0);
+    let ran = policy("all");
+    assert!(ran.code == 10 && ran.stdout.contains("wanted: 2 of (W1, W2)"), "{ran:?}");
     keeper.append([entry(1)]);
     assert_eq!(verify().code, 10);
     let before = fs::read(keeper.log().join("checkpoint")).unwrap();

@@ -4,7 +4,13 @@ use std::fs;
 
 use counterfoil::log::submit::{Submission, submit};
 use counterfoil::statement::dsse::Envelope;
+use counterfoil::statement::intoto::{Statement, Subject};
 use counterfoil::statement::key::PrivateKey;
+use counterfoil::statement::launch::Launch;
+use counterfoil::statement::provenance::{
+    BuildDefinition, Builder, FirstDifference, Metadata, Parameters, Provenance, REBUILD,
+    RunDetails, Target, Tool, Verdict,
+};
 use p256::SecretKey;
 use p256::pkcs8::{EncodePrivateKey as _, LineEnding};
 
@@ -15,7 +21,11 @@ use crate::support::place::{Ran, copy};
 const STATEMENT: &[u8] = include_bytes!("../publish/statement.json");
 
 fn publisher() -> PrivateKey {
-    let pem = SecretKey::from_slice(&[5; 32]).unwrap().to_pkcs8_pem(LineEnding::LF).unwrap();
+    secret(5)
+}
+
+fn secret(number: u8) -> PrivateKey {
+    let pem = SecretKey::from_slice(&[number; 32]).unwrap().to_pkcs8_pem(LineEnding::LF).unwrap();
     PrivateKey::from_pem(pem.as_bytes().to_vec()).unwrap()
 }
 
@@ -48,6 +58,80 @@ fn another_past_is_told_and_not_gone_on_from() {
     }
     keeper.append((310..320).map(entry));
     assert!(monitor(&keeper, "LOG", &[]).stdout.ends_with("320 entries, 10 new\n"));
+}
+
+/// What a rebuilder says of the release in [`STATEMENT`].
+fn rebuild(builder: &PrivateKey, differs: bool) -> Submission {
+    let statement = Statement::<Launch>::from_json(STATEMENT).unwrap().predicate;
+    let verdict = Verdict {
+        matches: !differs,
+        measured: !differs,
+        measurements: statement.measurements,
+        files: Vec::new(),
+        not_compared: Vec::new(),
+        first_difference: differs.then(|| FirstDifference {
+            cause: "other-file".to_owned(),
+            place: "initrd:/init".to_owned(),
+            what: "other bytes".to_owned(),
+        }),
+    };
+    let (recipe, launch_record) = (statement.recipe, statement.launch_record);
+    let said = Statement {
+        subjects: vec![Subject::of("image/kernel", b"kernel")],
+        predicate: Provenance {
+            build_definition: BuildDefinition {
+                build_type: REBUILD.to_owned(),
+                external_parameters: Parameters {
+                    recipe,
+                    target: Some(Target { launch_record, statement: None }),
+                },
+                resolved_dependencies: Vec::new(),
+            },
+            run_details: RunDetails {
+                builder: Builder {
+                    id: "https://builder.example/".to_owned(),
+                    version: Tool {
+                        counterfoil: "0.1.0".to_owned(),
+                        tool_digest: "sha256:0".to_owned(),
+                    },
+                },
+                metadata: Some(Metadata { finished_on: "2026-11-22".parse().unwrap() }),
+                byproducts: vec![verdict.resource().unwrap()],
+            },
+        },
+    };
+    let envelope = Envelope::sign(said.to_json().unwrap(), builder).unwrap();
+    Submission { envelope, key: builder.public(), about: Vec::new() }
+}
+
+#[test]
+fn who_rebuilt_it_and_who_got_something_else() {
+    let keeper = Keeper::new();
+    let place = &keeper.place;
+    let log = |submission| drop(submit(&keeper.log(), &key(), &[submission]).unwrap());
+    let stated = Envelope::sign(STATEMENT.to_vec(), &publisher()).unwrap();
+    let stated = Submission { envelope: stated, key: publisher().public(), about: Vec::new() };
+    // A word that comes before what it is about is not lost.
+    log(rebuild(&secret(7), false));
+    log(stated);
+    assert_eq!(monitor(&keeper, "LOG", &["--days", "0"]).code, 0);
+    // But it may be nobody's whose word counts.
+    let builder = |key: &PrivateKey| format!("quorum none\nbuilder B {}\n", key.public());
+    place.write("trust.policy", builder(&secret(8)));
+    let trusted = ["--days", "0", "--trust", "trust.policy"];
+    let ran = monitor(&keeper, "LOG", &trusted);
+    assert!(ran.code == 10 && ran.stdout.contains("log-not-rebuilt: entry 1"), "{ran:?}");
+    place.write("trust.policy", builder(&secret(7)));
+    assert_eq!(monitor(&keeper, "LOG", &trusted).code, 0);
+    log(rebuild(&secret(9), true));
+    let ran = monitor(&keeper, "LOG", &[]);
+    assert_eq!(ran.code, 10, "{ran:?}");
+    assert!(
+        ran.stdout.contains("log-disagreement: entry 2: `https://builder.example/`"),
+        "{ran:?}"
+    );
+    assert!(ran.stdout.contains("`initrd:/init`: other bytes"), "{ran:?}");
+    assert_eq!(monitor(&keeper, "LOG", &[]).code, 0, "told once");
 }
 
 #[test]

@@ -53,6 +53,9 @@ pub(super) struct Monitor {
     /// Tell releases (yours, if `--key` is given) that nobody else rebuilt in so many days.
     #[arg(long, value_name = "N")]
     days: Option<u32>,
+    /// A trust policy: only its builders count as those who rebuild.
+    #[arg(long, value_name = "FILE", requires = "days")]
+    trust: Option<PathBuf>,
 }
 
 impl Monitor {
@@ -66,10 +69,13 @@ impl Monitor {
             (Some(key), Some(mine)) => Some((read_public(key)?, made(mine)?)),
             _ => None,
         };
+        let policy = self.trust.as_deref().map(super::read_trust).transpose()?;
+        let builders = policy.map(|trust| trust.builders.into_values().map(|it| it.key).collect());
         let days = self.days.map(u64::from);
         let watch = Watch {
             trust: Trust { log: self.log, witnesses: self.witness },
             mine,
+            builders,
             patience: days.map(|days| (days * 24 * 60 * 60, settings.now())),
         };
         let seen = monitor::look(&Reader::open(&self.what)?, state, &watch)?;

@@ -10,10 +10,12 @@ use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::bounded;
 use crate::input::progress::Progress as _;
 use crate::log::reader::{CHECKPOINT, Reader};
+use crate::log::reason::Reason;
 use crate::log::tile::LARGEST_ENTRY;
 use crate::log::tree::Tree;
 use crate::log::verify::{self, Finding, Trust};
-use crate::log::{Checkpoint, Proof, VerifierKey, note};
+use crate::log::{Checkpoint, Note, Proof, Signed, VerifierKey, note};
+use crate::published::Trust as Policy;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,8 +32,11 @@ pub(super) struct Verify {
     /// The log's directory, the URL that it is served at, or a proof.
     what: String,
     /// The log's key (a vkey, or a file with one), whose name is the log's origin.
-    #[arg(long, value_name = "VKEY", value_parser = super::verifier)]
-    log: VerifierKey,
+    #[arg(long, value_name = "VKEY", value_parser = super::verifier, required_unless_present = "trust")]
+    log: Option<VerifierKey>,
+    /// A trust policy, whose logs count, and whose quorum of witnesses must have cosigned.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["log", "witness"])]
+    trust: Option<PathBuf>,
     /// A witness that must have cosigned; may be repeated.
     #[arg(long, value_name = "VKEY", value_parser = super::verifier)]
     witness: Vec<VerifierKey>,
@@ -45,11 +50,11 @@ pub(super) struct Verify {
 
 impl Verify {
     pub(super) fn run(self, ui: &Ui) -> Result<()> {
-        let trust = Trust { log: self.log.clone(), witnesses: self.witness.clone() };
+        let policy = self.trust.as_deref().map(super::read_trust).transpose()?;
         let is_proof = Path::new(&self.what).is_file();
         let (checkpoint, findings) = match is_proof {
-            true => self.proof(&trust)?,
-            false => self.whole(&trust, ui)?,
+            true => self.proof(policy.as_ref())?,
+            false => self.whole(policy.as_ref(), ui)?,
         };
         if ui.is_json() {
             ui.json(&json!({
@@ -65,7 +70,21 @@ impl Verify {
         verify::verdict(&findings, &self.what)
     }
 
-    fn proof(&self, trust: &Trust) -> Result<(Checkpoint, Vec<Finding>)> {
+    /// Whose word counts about this checkpoint: of a policy's logs, the one of its origin.
+    fn trust(&self, policy: Option<&Policy>, note: &Note) -> Result<Trust> {
+        let origin = note.text.lines().next().unwrap_or_default();
+        let of_policy = |policy: &Policy| {
+            let keys = || policy.logs.iter().map(|log| &log.key);
+            keys().find(|key| key.name() == origin).or_else(|| keys().next()).cloned()
+        };
+        let log = self.log.clone().or_else(|| policy.and_then(of_policy));
+        let log = log.ok_or_else(|| {
+            Error::new(Kind::Usage, "the policy names no log").hint("say it with a `log` line")
+        })?;
+        Ok(Trust { log, witnesses: self.witness.clone() })
+    }
+
+    fn proof(&self, policy: Option<&Policy>) -> Result<(Checkpoint, Vec<Finding>)> {
         let path = Path::new(&self.what);
         let Some(entry) = &self.entry else {
             let message = format!("`{}` is a proof, and of which entry is not said", self.what);
@@ -79,18 +98,23 @@ impl Verify {
         let proof = Proof::from_bytes(&bytes)
             .context(Kind::Malformed, || format!("`{}` is no tlog-proof", self.what))?;
         let entry = bounded::at_most(entry, LARGEST_ENTRY as u64)?;
-        verify::proof(&proof, &entry, trust, &self.what)
+        let trust = self.trust(policy, &proof.checkpoint)?;
+        let (checkpoint, mut findings) = verify::proof(&proof, &entry, &trust, &self.what)?;
+        findings.extend(policy.and_then(|policy| witnessed(policy, &proof.checkpoint)));
+        Ok((checkpoint, findings))
     }
 
-    fn whole(&self, trust: &Trust, ui: &Ui) -> Result<(Checkpoint, Vec<Finding>)> {
+    fn whole(&self, policy: Option<&Policy>, ui: &Ui) -> Result<(Checkpoint, Vec<Finding>)> {
         if self.entry.is_some() {
             let message = format!("`{}` is a log, and `--entry` is for proofs", self.what);
             return Err(Error::new(Kind::Usage, message));
         }
         let reader = Reader::open(&self.what)?;
         let note = reader.checkpoint()?;
+        let trust = self.trust(policy, &note)?;
         let (checkpoint, mut findings) =
-            verify::checkpoint(&note, trust, &reader.name(CHECKPOINT))?;
+            verify::checkpoint(&note, &trust, &reader.name(CHECKPOINT))?;
+        findings.extend(policy.and_then(|policy| witnessed(policy, &note)));
         let mut tree = match Tree::open(&reader, &checkpoint) {
             Ok(tree) => tree,
             Err(error) => {
@@ -116,6 +140,22 @@ impl Verify {
         ui.end();
         Ok((checkpoint, findings))
     }
+}
+
+/// What is wrong with the cosignatures, by a policy: one of a known witness that does not hold, or too few.
+fn witnessed(policy: &Policy, note: &Note) -> Option<Finding> {
+    let signed = |name: &str| policy.witnesses.get(name).map(|witness| witness.key.verify(note));
+    let bad = policy.witnesses.keys().find(|name| signed(name) == Some(Signed::Bad));
+    if let Some(name) = bad {
+        let message = format!("the witness `{name}` did not sign this checkpoint");
+        return Some(Finding::new(Reason::Witness, message));
+    }
+    let reached =
+        policy.quorum.is_reached(&|name| signed(name).is_some_and(|signed| signed.is_good()));
+    (!reached).then(|| {
+        let message = format!("too few witnesses; wanted: {}", policy.quorum.describe());
+        Finding::new(Reason::Witness, message)
+    })
 }
 
 fn as_text(ui: &Ui, checkpoint: &Checkpoint, findings: &[Finding]) -> String {

@@ -1,6 +1,6 @@
 //! `log witness`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use crate::cli::ui::{Style, Ui, printable};
 use crate::error::{Context as _, Error, Kind, Result, causes};
-use crate::input::bounded;
 use crate::input::http::{self, Client};
 use crate::input::progress::Progress as _;
 use crate::log::directory::add_signatures;
@@ -17,7 +16,7 @@ use crate::log::reader::{CHECKPOINT, Reader};
 use crate::log::tree::Tree;
 use crate::log::witness::Witness;
 use crate::log::{Checkpoint, Note, Signature, Signed, VerifierKey, prove};
-use crate::published::trust::{LARGEST, Trust};
+use crate::published::Trust;
 use crate::report::Time;
 
 const EXAMPLES: &str = "\
@@ -75,7 +74,7 @@ impl WitnessCommand {
         let reader = Reader::directory(&self.log);
         let note = reader.checkpoint()?;
         let checkpoint = super::tree_head(&note, &reader.name(CHECKPOINT))?;
-        let policy = self.policy.as_deref().map(read_policy).transpose()?;
+        let policy = self.policy.as_deref().map(super::read_trust).transpose()?;
         if policy.as_ref().is_some_and(|policy| !knows(policy, &note)) {
             ui.warn("no log of the policy has signed this checkpoint: whoever goes by it believes none of it");
         }
@@ -223,11 +222,6 @@ fn tell(
     }
     let lines = witnesses.iter().map(|at| as_text(ui, at, note, error(at)));
     ui.answer(&lines.collect::<String>())
-}
-
-fn read_policy(path: &Path) -> Result<Trust> {
-    let bytes = bounded::at_most(path, LARGEST as u64)?;
-    Trust::of_logs(&path.display().to_string(), &bytes)
 }
 
 /// Whether a log of the policy has signed. A policy without logs is for whoever knows them from elsewhere.
