@@ -181,3 +181,17 @@ fn what_is_missing_or_changed_is_named() {
     assert_eq!(place.run(&["verify", "--trust", "trust.policy"]).code, 2);
     assert_eq!(verify(&place, &["--log", "nowhere"]).code, 1);
 }
+
+#[test]
+#[ignore = "writes files for fuzzing"]
+fn seeds() {
+    let place = published();
+    let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/published");
+    fs::create_dir_all(&seeds).unwrap();
+    let copy = |from: &str, to: &str| drop(fs::copy(place.path(from), seeds.join(to)).unwrap());
+    copy("trust.policy", "trust.policy");
+    for (name, to) in [("statement", "statement"), ("rebuilds/b11", "b1"), ("rebuilds/b12", "b2")] {
+        copy(&format!("release/{name}.sigstore.json"), &format!("{to}.sigstore.json"));
+        copy(&format!("release/{name}.tlog-proof"), &format!("{to}.tlog-proof"));
+    }
+}
