@@ -33,7 +33,7 @@ static PAYLOADS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
 static RELEASE: LazyLock<Known> = LazyLock::new(|| {
     let statement = Statement::<Launch>::from_json(&PAYLOADS[0]).expect("a seed");
     let files = statement.subjects.into_iter().map(|it| (it.name, it.digest.sha256)).collect();
-    Known { files, measurements: statement.predicate.measurements }
+    Known { files, measurements: statement.predicate.measurements, is_read: true }
 });
 
 fuzz_target!(|bytes: &[u8]| {

@@ -79,7 +79,8 @@ pub(super) struct Verify {
     /// table (`auxblob`), Azure's JSON, or a directory of them; may be given again.
     #[arg(long, value_name = "PATH", alias = "certificates")]
     collateral: Vec<PathBuf>,
-    /// Also hold the release's files against its record, all of them; a digest in `igvm.json` counts only then.
+    /// Also hold the release's files against its record, all of them; a digest in `igvm.json` counts only then. Without
+    /// a report, `--trust` does.
     #[arg(long, requires = "release")]
     artifacts: bool,
     /// What the machine must be; the default is printed by `--show-policy`.
@@ -128,7 +129,7 @@ impl Verify {
         if self.list_reasons {
             return shown::reasons(ui);
         }
-        let known = self.known()?;
+        let known = self.known(settings)?;
         let mut policy = match &self.policy {
             Some(path) => read_policy(path)?,
             None => Policy::conservative(),
@@ -170,7 +171,7 @@ impl Verify {
             true => ui.json(&answer)?,
             false => shown::verdict(ui, verdict, answer.published())?,
         }
-        known.hint(ui, verdict, self.artifacts);
+        known.hint(ui, verdict, self.reads_artifacts());
         if self.at.is_none() {
             ui.note(&format!("the time is this machine's: {at}; say another by `--at`"));
         }
@@ -194,7 +195,7 @@ impl Verify {
     }
 
     /// What must run there.
-    fn known(&self) -> Result<Known> {
+    fn known(&self, settings: &Settings) -> Result<Known> {
         if let Some(measurement) = self.measurement {
             return Ok(Known::Measurement(measurement));
         }
@@ -202,7 +203,7 @@ impl Verify {
             return Ok(Known::Anything);
         }
         let read = match (&self.release, &self.record) {
-            (Some(root), _) => self.opened(root),
+            (Some(root), _) => self.opened(root, settings),
             (None, Some(record)) => read_record(record).map(Recorded::alone),
             (None, None) => {
                 let message = "nothing to compare the report with";
@@ -222,15 +223,23 @@ impl Verify {
 
     /// The records of a release. What `launch.json` says is computed again; that it is of the release's files,
     /// and `igvm.json` anything at all, is known once those were read.
-    fn opened(&self, root: &Path) -> Result<Recorded> {
+    fn opened(&self, root: &Path, settings: &Settings) -> Result<Recorded> {
         let release = Release::open(root)?;
-        if self.artifacts {
+        let artifacts = self.reads_artifacts();
+        if artifacts {
             release.check_artifacts()?;
         }
-        let published = self.published.read(&release)?;
-        let aside = release.igvm.as_ref().map(|igvm| igvm.digest).filter(|_| !self.artifacts);
-        let igvm = release.igvm.filter(|_| self.artifacts);
+        let at = self.at.unwrap_or_else(|| Time::from_unix(settings.now()));
+        let published = self.published.read(&release, artifacts, at)?;
+        let aside = release.igvm.as_ref().map(|igvm| igvm.digest).filter(|_| !artifacts);
+        let igvm = release.igvm.filter(|_| artifacts);
         Ok(Recorded { record: release.record, igvm, aside, published })
+    }
+
+    /// Whether all of the release's files are held against its record.
+    fn reads_artifacts(&self) -> bool {
+        let machine = self.report.is_some() || self.url.is_some();
+        self.artifacts || self.published.reads_artifacts(machine)
     }
 
     /// What the command line says of REPORT_DATA counts more than the policy.

@@ -70,13 +70,20 @@ pub(super) fn logged(
     let leaf = merkle::leaf(&entry.map_err(|error| form(&error))?);
     let mut best: Option<Result<InLog, Failure>> = None;
     for proof in &proofs {
-        let found = included(&document.name, proof, leaf, question.trust, heads)?;
-        let found = witnessed(found, proof, question);
+        let found = included(&document.name, proof, leaf, question.trust, heads);
+        let found = found.and_then(|found| {
+            let witnesses = witnessed(&proof.checkpoint, question.trust, question.at)?;
+            Ok(InLog { witnesses, ..found })
+        });
         match found {
-            // The witnesses of the one have nothing to say of the other.
-            Err((Reason::WitnessSignature, _)) => return found,
-            _ if best.as_ref().is_none_or(Result::is_err) => best = Some(found),
-            _ => {}
+            // In another log, or not seen by enough: that may be so beside a proof which is enough.
+            Ok(_) | Err((Reason::LogUnknown | Reason::WitnessQuorum | Reason::LogStale, _)) => {
+                if best.as_ref().is_none_or(Result::is_err) {
+                    best = Some(found);
+                }
+            }
+            // What claims a known key and does not hold is forged.
+            Err(_) => return found,
         }
     }
     best.unwrap_or_else(|| {
@@ -128,12 +135,22 @@ pub(super) fn signed_by_log(note: &Note, head: &Checkpoint, trust: &Trust) -> Re
     }
 }
 
-/// That enough witnesses have signed, and recently enough.
-fn witnessed(mut found: InLog, proof: &Proof, question: &Question<'_>) -> Result<InLog, Failure> {
-    let Question { trust, at, .. } = *question;
+/// That a checkpoint which is shown is one to go by: of a log that is believed, seen by enough witnesses, and
+/// recently enough. Without that, whoever shows it could show an old one, or another one to somebody else.
+pub(super) fn to_go_by(note: &Note, trust: &Trust, at: Time) -> Result<Checkpoint, Failure> {
+    let head = Checkpoint::parse(&note.text).map_err(|error| {
+        (Reason::LogProofForm, format!("what the log shows: {}", crate::error::in_one_line(&error)))
+    })?;
+    signed_by_log(note, &head, trust)?;
+    witnessed(note, trust, at)?;
+    Ok(head)
+}
+
+/// That enough witnesses have signed, and recently enough: who has.
+fn witnessed(note: &Note, trust: &Trust, at: Time) -> Result<Vec<String>, Failure> {
     let mut times: BTreeMap<&str, Option<u64>> = BTreeMap::new();
     for (name, witness) in &trust.witnesses {
-        match witness.key.verify(&proof.checkpoint) {
+        match witness.key.verify(note) {
             Signed::Bad => {
                 let says = format!("`{name}` did not sign this checkpoint");
                 return Err((Reason::WitnessSignature, says));
@@ -142,34 +159,32 @@ fn witnessed(mut found: InLog, proof: &Proof, question: &Question<'_>) -> Result
             Signed::Absent => {}
         }
     }
-    found.witnesses = times.keys().map(|name| (*name).to_owned()).collect();
-    let signed = |name: &str| times.contains_key(name);
-    let who = match found.witnesses.as_slice() {
+    let witnesses: Vec<String> = times.keys().map(|name| (*name).to_owned()).collect();
+    let who = match witnesses.as_slice() {
         [] => "nobody".to_owned(),
         names => names.join(", "),
     };
-    if !trust.quorum.is_reached(&signed) {
+    if !trust.quorum.is_reached(&|name| times.contains_key(name)) {
         let says = format!("witnessed by {who}; wanted: {}", trust.quorum.describe());
         return Err((Reason::WitnessQuorum, says));
     }
-    let Some(days) = trust.max_age else { return Ok(found) };
+    let Some(days) = trust.max_age else { return Ok(witnesses) };
+    // One that was made later than is asked for is not too old.
     let fresh = |name: &str| {
-        times.get(name).copied().flatten().is_some_and(|time| {
-            let time = Time::from_unix(time);
-            time <= at && at <= time.plus_days(days)
-        })
+        let time = times.get(name).copied().flatten();
+        time.is_some_and(|time| at <= Time::from_unix(time).plus_days(days))
     };
-    match trust.quorum.is_reached(&fresh) {
-        true => Ok(found),
-        false => {
-            let newest = times.values().flatten().max();
-            let seen = newest.map_or("at no time that is told".to_owned(), |time| {
-                format!("at {} last", Time::from_unix(*time))
-            });
-            let says = format!("witnessed by {who}, {seen}; at {at} that may be {days} days ago");
-            Err((Reason::LogStale, says))
-        }
+    if trust.quorum.is_reached(&fresh) {
+        return Ok(witnesses);
     }
+    let newest = times.values().flatten().max();
+    let seen = newest.map_or("at no time that is told".to_owned(), |time| {
+        format!("last at {}", Time::from_unix(*time))
+    });
+    Err((
+        Reason::LogStale,
+        format!("witnessed by {who}, {seen}: more than {days} days before {at}"),
+    ))
 }
 
 impl Heads {
@@ -185,14 +200,16 @@ impl Heads {
     pub(super) fn check(mut self, question: &Question<'_>, ledger: &mut Ledger) {
         const CHECK: &str = "one-log";
         if let Some(view) = question.log {
-            let head = match Checkpoint::parse(&view.checkpoint().text) {
+            let head = match to_go_by(view.checkpoint(), question.trust, question.at) {
                 Ok(head) => head,
-                Err(error) => {
-                    return ledger.failed(CHECK, Reason::LogProofForm, error.to_string());
+                Err((reason, says)) => {
+                    return ledger.failed(CHECK, reason, format!("what the log shows: {says}"));
                 }
             };
-            if let Err((reason, says)) = signed_by_log(view.checkpoint(), &head, question.trust) {
-                return ledger.failed(CHECK, reason, says);
+            if !self.seen.is_empty() && !self.seen.keys().any(|(origin, _)| *origin == head.origin)
+            {
+                let says = format!("what is shown is `{}`, and no proof is of that", head.origin);
+                return ledger.failed(CHECK, Reason::LogUnknown, says);
             }
             let of_this = self.seen.iter().filter(|((origin, _), _)| *origin == head.origin);
             for ((origin, size), root) in of_this {
@@ -213,7 +230,10 @@ impl Heads {
         }
         match (self.forked.as_slice(), question.log, self.seen.is_empty()) {
             ([first, ..], _, _) => ledger.failed(CHECK, Reason::LogSplitView, first.clone()),
-            ([], Some(_), _) => ledger.passed(CHECK, "the log shows what it has signed before"),
+            ([], Some(_), true) => {
+                ledger.not_checked(CHECK, "there is no proof to hold the log against")
+            }
+            ([], Some(_), false) => ledger.passed(CHECK, "the log shows what it has signed before"),
             ([], None, false) => ledger
                 .not_checked(CHECK, "whether the log still shows these entries is seen by `--log`"),
             ([], None, true) => {}

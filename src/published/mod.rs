@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::digest::Sha256;
+use crate::log::checkpoint::Checkpoint;
 use crate::log::note::Note;
 use crate::report::time::Time;
 use crate::report::verdict::Ledger;
@@ -60,6 +61,8 @@ pub struct Publication {
     pub rebuilds: Vec<Document>,
     /// What else publishers have said, which may take the statement back.
     pub others: Vec<Envelope>,
+    /// What should be known of how it was read.
+    pub notes: Vec<String>,
 }
 
 /// A signed statement and its proof of logging.
@@ -81,6 +84,8 @@ pub struct Known {
     pub files: BTreeMap<String, Sha256>,
     /// Its launch digests, computed.
     pub measurements: Vec<Measurements>,
+    /// Whether all of the files were read, also the large ones.
+    pub is_read: bool,
 }
 
 /// A log that can be looked into.
@@ -111,6 +116,12 @@ pub struct Answer {
     pub published: Published,
 }
 
+/// The tree head in the checkpoint that a log shows, if it is one to go by: of a log that is believed, seen by enough
+/// witnesses, and recently enough.
+pub fn to_go_by(note: &Note, trust: &Trust, at: Time) -> Option<Checkpoint> {
+    logged::to_go_by(note, trust, at).ok()
+}
+
 /// Answers a question on a publication, and, if there is one, that on the report of a machine with it.
 pub fn verify(question: &Question<'_>, machine: Option<&report::Question<'_>>) -> Answer {
     let mut ledger = Ledger::default();
@@ -128,6 +139,9 @@ fn check(
     machine: Option<&report::Question<'_>>,
     ledger: &mut Ledger,
 ) -> Published {
+    for note in &question.publication.notes {
+        ledger.note(note.clone());
+    }
     let mut heads = logged::Heads::default();
     let stated = stated::check(question, &mut heads, ledger);
     if let (Some(launch), Some(machine)) = (stated.as_ref().map(|it| &it.launch), machine) {

@@ -19,7 +19,7 @@ use crate::error::in_one_line;
 use crate::report::Reason;
 use crate::report::time::Time;
 use crate::report::verdict::Ledger;
-use crate::statement::bundle::{Bundle, BundleError};
+use crate::statement::bundle::Bundle;
 use crate::statement::intoto::Statement;
 use crate::statement::provenance::{Provenance, REBUILD};
 
@@ -32,7 +32,7 @@ pub struct Rebuilds {
     pub disagree: Vec<String>,
     /// Nothing of theirs is there that counts.
     pub silent: Vec<String>,
-    /// What they said is older than is taken.
+    /// They got the same, longer ago than is taken.
     pub stale: Vec<String>,
     /// Whether those who agree are enough; none where nobody asks for any.
     pub reached: Option<bool>,
@@ -50,6 +50,21 @@ pub struct Counted {
     /// SHA-256 of the bundle.
     pub sha256: Sha256,
 }
+
+/// What a rebuild must have compared, as far as a release has it.
+const MEASURED: [&str; 8] = [
+    "igvm.json",
+    "image/cmdline",
+    "image/firmware.fd",
+    "image/initrd",
+    "image/kernel",
+    "launch.json",
+    "lock.yaml",
+    "manifest.yaml",
+];
+
+/// For how many days a builder's clock may be ahead.
+const AHEAD: u32 = 1;
 
 /// A vote.
 struct Vote<'a> {
@@ -93,10 +108,14 @@ fn vote<'a>(
     let form = |error: &dyn std::error::Error| {
         (Reason::RebuildForm, format!("{name}: {}", in_one_line(error)))
     };
-    let bundle = Bundle::from_json(&document.bundle).map_err(|error| match error {
-        BundleError::Other => (Reason::LogEntry, format!("{name}: {error}")),
-        _ => form(&error),
-    })?;
+    // Anybody can put a file there: what nobody who counts has signed is nothing.
+    let bundle = match Bundle::from_json(&document.bundle) {
+        Ok(bundle) => bundle,
+        Err(error) => {
+            ledger.note(format!("{name} is no rebuild: {}", in_one_line(&error)));
+            return Ok(None);
+        }
+    };
     let builders = trust.builders.iter().map(|(name, builder)| (name.as_str(), &builder.key));
     let (builder, key) = match signer(&bundle, builders) {
         Signer::Known(builder, key) => (builder, key),
@@ -122,8 +141,12 @@ fn vote<'a>(
         return Err((Reason::RebuildForm, format!("{name} is the statement of no rebuilder")));
     };
     let recipe = definition.external_parameters.recipe;
-    let is_of = |file: &str, digest: Sha256| release.files.get(file) == Some(&digest);
-    if !is_of("manifest.yaml", recipe.manifest.sha256) || !is_of("lock.yaml", recipe.lock.sha256) {
+    let target = definition.external_parameters.target.map(|target| target.launch_record.sha256);
+    let is_of = |file: &str, digest: Option<Sha256>| release.files.get(file) == digest.as_ref();
+    if !is_of("manifest.yaml", Some(recipe.manifest.sha256))
+        || !is_of("lock.yaml", Some(recipe.lock.sha256))
+        || !is_of("launch.json", target)
+    {
         ledger.note(format!("{name}, of `{builder}`, is on another release"));
         return Ok(None);
     }
@@ -132,13 +155,24 @@ fn vote<'a>(
     });
     let differs = match (&verdict.first_difference, other) {
         (Some(first), _) => Some(format!("[{}] {}: {}", first.cause, first.place, first.what)),
-        (None, _) if !verdict.matches || !verdict.measured => Some("something differs".to_owned()),
+        (None, _) if !verdict.matches || !verdict.measured || !verdict.files.is_empty() => {
+            Some("something differs".to_owned())
+        }
         (None, Some(other)) => Some(format!("`{}` has other bytes", other.name)),
         (None, None) if verdict.measurements != release.measurements => {
             Some("other launch digests".to_owned())
         }
         (None, None) => None,
     };
+    // Texts in the words of another version need not be the same, and volumes are known by their records.
+    let measured = |file: &&String| MEASURED.contains(&file.as_str());
+    let covered =
+        |file: &String| statement.subject(file).is_some() && !verdict.not_compared.contains(file);
+    let left_out = release.files.keys().filter(measured).find(|file| !covered(file));
+    if let (None, Some(file)) = (&differs, left_out) {
+        ledger.note(format!("an agreement does not count: `{builder}` has not compared `{file}`"));
+        return Ok(None);
+    }
     let logged = match trust.logs.is_empty() {
         true => Ok(()),
         false => logged(document, &bundle, key, question, heads).map(drop),
@@ -175,7 +209,8 @@ impl Tally {
         ledger: &mut Ledger,
     ) {
         votes.retain(|vote| {
-            let early = vote.finished > at;
+            // A disagreement is not lost by a wrong clock.
+            let early = vote.differs.is_none() && vote.finished > at.plus_days(AHEAD);
             if early {
                 ledger.note(format!("{} was made after {at}", vote.counted.name));
             }
@@ -211,15 +246,14 @@ impl Tally {
         }
         let stale = trust.max_age.is_some_and(|days| vote.finished.plus_days(days) < at);
         match vote.differs {
-            _ if stale => {
-                if vote.differs.is_none() {
-                    self.stale_agree.insert(name.to_owned());
-                }
-                self.rebuilds.stale.push(name.to_owned());
-            }
+            // It holds until the same builder has got the same.
             Some(what) => {
                 self.differences.push((name.to_owned(), what));
                 self.rebuilds.disagree.push(name.to_owned());
+            }
+            None if stale => {
+                self.stale_agree.insert(name.to_owned());
+                self.rebuilds.stale.push(name.to_owned());
             }
             None => {
                 self.tools.insert(name.to_owned(), vote.tool);

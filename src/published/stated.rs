@@ -1,6 +1,8 @@
 //! What the publisher states: that it is his, that it is of this release, that it holds today, and that he has
 //! not taken it back.
 
+use std::collections::BTreeSet;
+
 use serde::{Serialize, Serializer};
 
 use super::logged::{Heads, InLog, logged};
@@ -13,10 +15,11 @@ use crate::report::time::Time;
 use crate::report::verdict::Ledger;
 use crate::statement::bundle::{Bundle, BundleError};
 use crate::statement::dsse::Envelope;
-use crate::statement::intoto::Statement;
+use crate::statement::intoto::{Statement, predicate_type};
 use crate::statement::key::PublicKey;
-use crate::statement::launch::{Launch, Revoked};
-use crate::statement::revocation::Revocation;
+use crate::statement::launch::{self, Launch, Revoked};
+use crate::statement::revocation::{self, Revocation};
+use crate::statement::{provenance, vsa};
 
 /// A statement that a known publisher has signed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -120,27 +123,36 @@ fn subjects(statement: &Statement<Launch>, release: &Known, ledger: &mut Ledger)
         ("launch.json", launch.launch_record.sha256),
     ];
     let subjects = statement.subjects.iter().map(|it| (it.name.as_str(), it.digest.sha256));
-    let mut other: Vec<&str> = Vec::new();
-    let mut held = 0;
+    let mut same: BTreeSet<&str> = BTreeSet::new();
+    let mut other: BTreeSet<&str> = BTreeSet::new();
     for (name, digest) in recipe.into_iter().chain(subjects) {
         match release.files.get(name) {
-            Some(found) if *found == digest => held += 1,
-            Some(_) if !other.contains(&name) => other.push(name),
-            _ => {}
-        }
+            Some(found) if *found == digest => same.insert(name),
+            Some(_) => other.insert(name),
+            None => false,
+        };
     }
     // What a statement does not speak of is not vouched for by it.
     let silent = |name: &&String| statement.subject(name).is_none();
     let silent: Vec<&str> = release.files.keys().filter(silent).map(String::as_str).collect();
     let (check, reason) = ("statement-release", Reason::StatementRelease);
-    match (other.as_slice(), silent.as_slice()) {
-        ([], []) => {
-            ledger.passed(check, format!("{held} digests of files are those of the release"))
+    match (other.is_empty(), silent.as_slice()) {
+        (true, []) => {
+            let how = match release.is_read {
+                true => "",
+                false => {
+                    "; the large ones count as the launch record has them (`--artifacts` reads them)"
+                }
+            };
+            ledger.passed(check, format!("it is of these {} files{how}", same.len()));
         }
-        ([], silent) => {
+        (true, silent) => {
             ledger.failed(check, reason, format!("it does not speak of {}", silent.join(", ")));
         }
-        (other, _) => ledger.failed(check, reason, format!("other bytes: {}", other.join(", "))),
+        (false, _) => {
+            let other: Vec<&str> = other.into_iter().collect();
+            ledger.failed(check, reason, format!("other bytes: {}", other.join(", ")));
+        }
     }
     let (check, count) = ("statement-measurements", launch.digests().count());
     let same = launch.measurements == release.measurements;
@@ -154,7 +166,7 @@ fn subjects(statement: &Statement<Launch>, release: &Known, ledger: &mut Ledger)
 /// That it holds at that time, and was not taken back.
 fn validity(launch: &Launch, sha256: Sha256, question: &Question<'_>, ledger: &mut Ledger) {
     const CHECK: &str = "statement-validity";
-    let Question { trust, publication, at, .. } = *question;
+    let Question { trust, at, .. } = *question;
     let span = launch.validity;
     let says = format!("from {} to {}, asked for {at}", span.not_before, span.not_after);
     match at {
@@ -166,43 +178,76 @@ fn validity(launch: &Launch, sha256: Sha256, question: &Question<'_>, ledger: &m
         let says = format!("number {}, and {} is the lowest", launch.sequence, trust.min_sequence);
         ledger.failed("statement-sequence", Reason::StatementSequence, says);
     }
+    standing(sha256, question, ledger);
+}
+
+/// That no publisher has taken it back, as far as one can see.
+fn standing(own: Sha256, question: &Question<'_>, ledger: &mut Ledger) {
+    const CHECK: &str = "statement-standing";
+    let Question { trust, publication, at, log, .. } = *question;
     let by_publisher =
         |envelope: &&Envelope| trust.publishers.values().any(|key| envelope.verify(key).is_ok());
-    const STANDING: &str = "statement-standing";
     let mut looked = 0;
-    let mut standing = true;
+    let mut against: Vec<(Reason, String)> = Vec::new();
     for envelope in publication.others.iter().filter(by_publisher) {
-        looked += 1;
-        let newer = Statement::<Launch>::from_json(&envelope.payload).ok();
-        let revokes = match &newer {
-            Some(newer) => newer.predicate.revokes.clone(),
-            None => Statement::<Revocation>::from_json(&envelope.payload)
-                .map(|revocation| revocation.predicate.revokes)
-                .unwrap_or_default(),
-        };
-        let revoked = |revoked: &&Revoked| revoked.statement == sha256;
-        if let Some(found) = revokes.iter().find(revoked) {
-            ledger.failed(STANDING, Reason::StatementRevoked, found.reason.clone());
-            standing = false;
-        }
-        let Some(newer) = newer.map(|newer| newer.predicate) else { continue };
-        if newer.supersedes.contains(&sha256) && newer.validity.not_before <= at {
-            let says = format!("number {} stands in its place", newer.sequence);
-            ledger.failed(STANDING, Reason::StatementSuperseded, says);
-            standing = false;
+        match said(&envelope.payload) {
+            // The same words, signed once more.
+            _ if Sha256::of(&envelope.payload) == own => {}
+            Some(Said::Nothing) => {}
+            None => against.push((Reason::StatementUnread, "it is a publisher's".to_owned())),
+            Some(Said::About { revokes, supersedes, sequence, since }) => {
+                looked += 1;
+                if let Some(found) = revokes.iter().find(|revoked| revoked.statement == own) {
+                    against.push((Reason::StatementRevoked, found.reason.clone()));
+                }
+                if supersedes.contains(&own) && since <= at {
+                    let says = format!("number {sequence} stands in its place");
+                    against.push((Reason::StatementSuperseded, says));
+                }
+            }
         }
     }
-    match (looked, standing) {
-        (0, _) => ledger.not_checked(
-            STANDING,
-            "whether it was revoked or superseded is seen by what else its publisher said: `--log`, or \
-             `statements/` in the release",
-        ),
-        (_, true) => {
-            let says = format!("{looked} other statements of publishers leave it as it is");
-            ledger.passed(STANDING, says);
+    let others = format!("{looked} other statements of publishers leave it as it is");
+    match (against.is_empty(), log) {
+        (false, _) => {
+            for (reason, says) in against {
+                ledger.failed(CHECK, reason, says);
+            }
         }
-        (_, false) => {}
+        (true, Some(_)) => ledger.passed(CHECK, others),
+        // Whoever keeps a directory can leave a revocation out of it.
+        (true, None) => ledger.not_checked(
+            CHECK,
+            format!(
+                "whether it was revoked or superseded is seen by `--log`; in the release, {others}"
+            ),
+        ),
+    }
+}
+
+/// What a publisher's statement has to say about others of his.
+enum Said {
+    /// Nothing: it is of a kind that never does.
+    Nothing,
+    /// This.
+    About { revokes: Vec<Revoked>, supersedes: Vec<Sha256>, sequence: u64, since: Time },
+}
+
+/// None of what cannot be read.
+fn said(payload: &[u8]) -> Option<Said> {
+    match predicate_type(payload).ok()?.as_str() {
+        launch::TYPE => {
+            let said = Statement::<Launch>::from_json(payload).ok()?.predicate;
+            let Launch { revokes, supersedes, sequence, validity, .. } = said;
+            Some(Said::About { revokes, supersedes, sequence, since: validity.not_before })
+        }
+        revocation::TYPE => {
+            let said = Statement::<Revocation>::from_json(payload).ok()?.predicate;
+            let (supersedes, sequence, since) = (Vec::new(), 0, said.issued);
+            Some(Said::About { revokes: said.revokes, supersedes, sequence, since })
+        }
+        provenance::TYPE | vsa::TYPE => Some(Said::Nothing),
+        _ => None,
     }
 }
 

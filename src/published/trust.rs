@@ -9,7 +9,7 @@
 //! quorum <name|none>                      whose cosignatures a checkpoint needs
 //! publisher <name> <key>                  whose statements count; without any, a release stands on its rebuilders
 //! builder <name> <key> [org=<org>]        who rebuilds, and for whom
-//! rebuild-quorum <name|none>              whose agreement a release needs
+//! rebuild-quorum <name|none>              whose agreement a release needs; to be said where there are builders
 //! on-disagree fail|note                   whether one builder's disagreement rejects (the default) or is told
 //! distinct org|tool|org,tool              builders of one group that are alike in this count once
 //! max-age <days>d                         how old a rebuild, and a cosignature, may be
@@ -117,6 +117,11 @@ impl Trust {
         let trust = Self::of_logs(name, bytes)?;
         if trust.publishers.is_empty() && trust.rebuild_quorum == Quorum::None {
             let says = "it believes nobody: say a `publisher`, or builders and a `rebuild-quorum`";
+            return Err(Error::new(Kind::Malformed, format!("{name}: {says}")));
+        }
+        // Whoever wrote these lines meant them to count.
+        if trust.logs.is_empty() && trust.quorum != Quorum::None {
+            let says = "it asks for witnesses of no log: say a `log`, or `quorum none`";
             return Err(Error::new(Kind::Malformed, format!("{name}: {says}")));
         }
         Ok(trust)
@@ -358,7 +363,28 @@ impl Reading {
                 "there is no `quorum` line: say `quorum none` to need no witness".to_owned()
             );
         };
+        if self.rebuild_quorum.is_none() && !self.builders.is_empty() {
+            return Err("there are builders and no `rebuild-quorum` line: say `rebuild-quorum none` to need \
+                        none of them"
+                .to_owned());
+        }
         let rebuild_quorum = self.rebuild_quorum.unwrap_or(Quorum::None);
+        let own = |(_, witness): &(&String, &Witness)| {
+            self.logs.iter().any(|log| log.key.same_key(&witness.key))
+        };
+        if let Some((name, _)) = self.witnesses.iter().find(own) {
+            return Err(format!(
+                "the witness `{name}` has a log's key: a log does not watch itself"
+            ));
+        }
+        let own = |(_, builder): &(&String, &Builder)| {
+            self.publishers.values().any(|key| *key == builder.key)
+        };
+        if let Some((name, _)) = self.builders.iter().find(own) {
+            return Err(format!(
+                "the builder `{name}` has a publisher's key: nobody is a second opinion on himself"
+            ));
+        }
         let distinct = self.distinct.unwrap_or_default();
         if distinct.org {
             let lacks = |name: &&str| self.builders.get(*name).is_some_and(|it| it.org.is_none());

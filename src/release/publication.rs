@@ -1,10 +1,10 @@
 //! What was published with a release, read back: from its directory, and from a log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::digest::Sha256;
-use crate::error::{Context as _, Error, Kind, Result};
+use crate::error::{Context as _, Error, Kind, Result, in_one_line};
 use crate::input::bounded;
 use crate::launch::record::Disclosure;
 use crate::log::entry::Entry;
@@ -12,14 +12,17 @@ use crate::log::reader::Reader;
 use crate::log::submit::statement_path;
 use crate::log::tile::WIDTH;
 use crate::log::tree::Tree;
-use crate::log::{Checkpoint, Note, Proof, merkle};
+use crate::log::{Note, Proof, merkle, prove};
 use crate::names::VolumeName;
-use crate::published::{Document, Known, Publication, Trust, View};
+use crate::published::{self, Document, Known, Publication, Trust, View};
 use crate::release::layout;
 use crate::release::open::Release;
+use crate::report::Time;
 use crate::statement::bundle::Bundle;
 use crate::statement::dsse::Envelope;
+use crate::statement::intoto::Statement;
 use crate::statement::launch::measurements;
+use crate::statement::provenance::{Provenance, REBUILD};
 
 /// The largest bundle or proof that is read.
 const MOST: u64 = 64 << 20;
@@ -32,22 +35,39 @@ const BUNDLE: &str = ".sigstore.json";
 /// What stands in the release at `root`. Whether any of it holds is for [`crate::published`] to say.
 ///
 /// # Errors
-/// When something that is there cannot be read.
+/// When something that is there cannot be read, or `statement.json` is not what was signed.
 pub fn read(root: &Path) -> Result<Publication> {
     let statement = root.join(layout::STATEMENT_BUNDLE);
-    let statement = statement.is_file().then(|| document(root, layout::STATEMENT_BUNDLE));
+    let statement = statement.symlink_metadata().is_ok();
+    let statement = statement.then(|| document(root, layout::STATEMENT_BUNDLE)).transpose()?;
+    check_words(root, statement.as_ref())?;
     let rebuilds = bundles(root, layout::REBUILDS)?.into_iter().map(|name| document(root, &name));
-    let others = bundles(root, layout::STATEMENTS)?.into_iter().map(|name| {
-        let bytes = bounded::at_most(&root.join(&name), MOST)?;
-        let bundle = Bundle::from_json(&bytes)
-            .context(Kind::Malformed, || format!("`{}`", root.join(&name).display()))?;
-        Ok(bundle.envelope)
-    });
-    Ok(Publication {
-        statement: statement.transpose()?,
+    let mut publication = Publication {
+        statement,
         rebuilds: rebuilds.collect::<Result<_>>()?,
-        others: others.collect::<Result<_>>()?,
-    })
+        ..Publication::default()
+    };
+    for name in bundles(root, layout::STATEMENTS)? {
+        match Bundle::from_json(&file(root, &name)?) {
+            Ok(bundle) => publication.others.push(bundle.envelope),
+            // Anybody can put a file there.
+            Err(error) => publication.notes.push(format!("{name}: {}", in_one_line(&error))),
+        }
+    }
+    Ok(publication)
+}
+
+/// That the words beside the bundle are those that were signed: people read and pass on these.
+fn check_words(root: &Path, signed: Option<&Document>) -> Result<()> {
+    let path = root.join(layout::STATEMENT);
+    let bundle = signed.and_then(|document| Bundle::from_json(&document.bundle).ok());
+    let (Some(bundle), Ok(_)) = (bundle, path.symlink_metadata()) else { return Ok(()) };
+    if file(root, layout::STATEMENT)? == bundle.envelope.payload {
+        return Ok(());
+    }
+    let message = format!("`{}` is not what was signed", path.display());
+    Err(Error::new(Kind::Rejected, message)
+        .hint(format!("the signed words are in `{}`; fetch both again", layout::STATEMENT_BUNDLE)))
 }
 
 /// The bundles in a directory of the release, by name and in order.
@@ -66,7 +86,7 @@ fn bundles(root: &Path, directory: &str) -> Result<Vec<String>> {
             }
         };
         let name = entry.file_name().to_string_lossy();
-        if entry.file_type().is_file() && name.ends_with(BUNDLE) {
+        if name.ends_with(BUNDLE) {
             found.push(format!("{directory}/{name}"));
         }
         if found.len() > MOST_FILES {
@@ -78,23 +98,36 @@ fn bundles(root: &Path, directory: &str) -> Result<Vec<String>> {
 }
 
 fn document(root: &Path, name: &str) -> Result<Document> {
-    let path = root.join(name);
     let stem = name.strip_suffix(BUNDLE).unwrap_or(name);
-    let proof = root.join(format!("{stem}.tlog-proof"));
-    let proof = proof.symlink_metadata().is_ok().then(|| bounded::at_most(&proof, MOST));
+    let proof = format!("{stem}.tlog-proof");
+    let has_proof = root.join(&proof).symlink_metadata().is_ok();
     Ok(Document {
         name: name.to_owned(),
-        bundle: bounded::at_most(&path, MOST)?,
-        proof: proof.transpose()?,
+        bundle: file(root, name)?,
+        proof: has_proof.then(|| file(root, &proof)).transpose()?,
     })
 }
 
+/// A file of the release. A link leads out of it, and a pipe would be waited for.
+fn file(root: &Path, name: &str) -> Result<Vec<u8>> {
+    let path = root.join(name);
+    let mut above = path.ancestors().skip(1).take_while(|above| *above != root);
+    let linked = above.any(|above| above.symlink_metadata().is_ok_and(|it| it.is_symlink()));
+    match path.symlink_metadata() {
+        Ok(found) if !found.is_file() || linked => {
+            let message = format!("`{}` is not a regular file of the release", path.display());
+            Err(Error::new(Kind::Malformed, message).hint("a release holds files and no links"))
+        }
+        _ => bounded::at_most(&path, MOST),
+    }
+}
+
 /// The release as its files say it. The large ones count by the digests that its launch record has of them; that
-/// they are these is checked by [`Release::check_artifacts`].
+/// they are these is checked by [`Release::check_artifacts`], and `is_read` says whether it was.
 ///
 /// # Errors
 /// When a file cannot be read.
-pub fn known(release: &Release) -> Result<Known> {
+pub fn known(release: &Release, is_read: bool) -> Result<Known> {
     let record = &release.record;
     let mut files = BTreeMap::new();
     let small = [
@@ -129,7 +162,7 @@ pub fn known(release: &Release) -> Result<Known> {
     }
     let measurements = measurements(record, release.igvm.as_ref())
         .context(Kind::Malformed, || format!("`{}`", release.root.display()))?;
-    Ok(Known { files, measurements })
+    Ok(Known { files, measurements, is_read })
 }
 
 /// A log that is looked into beside a release.
@@ -150,47 +183,85 @@ impl View for Looked {
 }
 
 /// Looks into the log at `place`: which trees it shows of the sizes in the publication's proofs, and what its
-/// entries by publishers say, which is added to the publication.
+/// entries by publishers and builders say, which is added to the publication. A log whose checkpoint is none to go
+/// by at that time is not looked into any further.
 ///
 /// # Errors
-/// When the log cannot be read, or is damaged.
-pub fn look(place: &str, trust: &Trust, publication: &mut Publication) -> Result<Looked> {
+/// When the log cannot be read, or is damaged, or does not show what somebody whose word counts has signed.
+pub fn look(
+    place: &str,
+    trust: &Trust,
+    release: &Known,
+    at: Time,
+    publication: &mut Publication,
+) -> Result<Looked> {
     let reader = Reader::open(place)?;
     let note = reader.checkpoint()?;
-    let head = Checkpoint::parse(&note.text)
-        .context(Kind::Malformed, || format!("`{}`", reader.name("checkpoint")))?;
-    let mut tree = Tree::open(&reader, &head)?;
     let mut roots = BTreeMap::new();
+    let Some(head) = published::to_go_by(&note, trust, at) else {
+        return Ok(Looked { note, roots });
+    };
+    let mut tree = Tree::open(&reader, &head)?;
     for size in sizes(publication) {
         if size <= head.size {
             roots.insert(size, merkle::root(&mut tree, size)?);
         }
     }
-    let own = publication.statement.as_ref().and_then(|document| {
-        Bundle::from_json(&document.bundle).ok().map(|bundle| bundle.envelope)
-    });
-    for index in 0..head.size.div_ceil(u64::from(WIDTH)) {
-        for body in tree.entries(index)? {
+    let mut known: BTreeSet<Vec<u8>> = publication.rebuilds.iter().filter_map(payload).collect();
+    for tile in 0..head.size.div_ceil(u64::from(WIDTH)) {
+        let bodies = tree.entries(tile)?;
+        for (index, body) in (tile * u64::from(WIDTH)..).zip(bodies) {
             // Entries of other kinds are other people's.
             let Ok(entry) = Entry::from_body(&body) else { continue };
-            if !trust.publishers.values().any(|key| *key == entry.key) {
-                continue;
-            }
-            let envelope = served(&reader, &entry)?;
-            if own.as_ref() != Some(&envelope) {
-                publication.others.push(envelope);
+            if trust.publishers.values().any(|key| *key == entry.key) {
+                publication.others.push(served(&reader, &entry)?);
+            } else if trust.builders.values().any(|builder| builder.key == entry.key) {
+                let envelope = served(&reader, &entry)?;
+                // A rebuild that somebody has left out of the directory.
+                if is_on(&envelope, release) && known.insert(envelope.payload.clone()) {
+                    let proof = prove::inclusion(&mut tree, &note, index)?;
+                    publication.rebuilds.push(from_log(envelope, &entry, trust, proof)?);
+                }
             }
         }
     }
     Ok(Looked { note, roots })
 }
 
-/// What was signed, of an entry that a publisher made. A log that does not show it may hide a revocation.
+fn payload(document: &Document) -> Option<Vec<u8>> {
+    Bundle::from_json(&document.bundle).ok().map(|bundle| bundle.envelope.payload)
+}
+
+/// Whether it is a rebuild of this release.
+fn is_on(envelope: &Envelope, release: &Known) -> bool {
+    let Ok(statement) = Statement::<Provenance>::from_json(&envelope.payload) else { return false };
+    let definition = statement.predicate.build_definition;
+    let lock = definition.external_parameters.recipe.lock.sha256;
+    definition.build_type == REBUILD && release.files.get(layout::LOCK) == Some(&lock)
+}
+
+/// A statement as it would stand in a release.
+fn from_log(envelope: Envelope, entry: &Entry, trust: &Trust, proof: Proof) -> Result<Document> {
+    let name = format!("entry {} of the log", proof.index);
+    let bundle = Bundle::new(envelope, &entry.key);
+    let origin = proof.checkpoint.text.lines().next().unwrap_or_default();
+    let log = trust.logs.iter().find(|log| log.key.name() == origin);
+    let bundle = match log.map(|log| log.key.clone()) {
+        Some(log) => bundle.with_proof(entry.key, &log, proof),
+        None => Ok(bundle),
+    };
+    let json = bundle.and_then(|bundle| bundle.to_json());
+    Ok(Document { bundle: json.context(Kind::Malformed, || name.clone())?, name, proof: None })
+}
+
+/// What was signed, of an entry by somebody whose word counts. A log that does not show it may hide a revocation,
+/// or a disagreement.
 fn served(reader: &Reader, entry: &Entry) -> Result<Envelope> {
     let path = statement_path(&entry.digest);
     let not_there = |what: &str| {
         Error::new(Kind::CannotDecide, format!("`{}` {what}", reader.name(&path))).hint(
-            "the log has an entry of this publisher, and does not show what was said: it may be a revocation",
+            "the log has an entry of somebody whom the policy names, and does not show what was said: it may be a \
+             revocation, or a rebuilder who got something else",
         )
     };
     let payload = reader.get(&path, MOST)?.ok_or_else(|| not_there("is not there"))?;

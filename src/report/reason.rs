@@ -383,11 +383,14 @@ reasons! {
         "the statement's sequence number is lower than the lowest that is taken",
         "use a newer release: this one was replaced";
     StatementSuperseded "statement-superseded" Rejected
-        "the same publisher has said something newer in the place of this statement",
+        "a publisher whom the policy names has said something newer in the place of this statement",
         "use the newer release";
     StatementRevoked "statement-revoked" Rejected
-        "the same publisher has revoked this statement",
+        "a publisher whom the policy names has revoked this statement",
         "do not use the release; the revocation says why";
+    StatementUnread "statement-unread" CannotDecide
+        "a publisher whom the policy names has said something that this program cannot read: it may be a revocation",
+        "use a newer counterfoil";
 
     LogProofMissing "log-proof-missing" CannotDecide
         "nothing proves that it was logged",
@@ -421,7 +424,7 @@ reasons! {
         "fetch the proof again; if it stays so, it is forged or damaged";
     WitnessQuorum "witness-quorum" Rejected
         "too few witnesses have signed the checkpoint",
-        "fetch a proof with more cosignatures, or see why the witnesses do not sign";
+        "fetch a proof with more cosignatures (`counterfoil log witness`, then `log staple`), or see why the witnesses do not sign";
 
     RebuildForm "rebuild-form" Malformed
         "what stands in the place of a rebuilder's statement is none",

@@ -133,8 +133,10 @@ fn what_was_said_since_counts() {
     let words = ["publish", "--revoke", "release/statement.json", "--reason", "a hole", "--key"];
     let more = ["publisher.key", "--output", "revocation.sigstore.json"];
     place.succeeds(&[&words[..], &more, &LOG].concat());
-    // A directory does not know of it; the log does.
+    // A directory does not know of it; the log does, once its witnesses have seen it.
     assert_eq!(verify(&place, &[]).code, 0);
+    rejected(&verify(&place, &["--log", "LOG"]), 10, "witness-quorum");
+    witnessed(&place);
     let ran = verify(&place, &["--log", "LOG"]);
     rejected(&ran, 10, "statement-revoked");
     assert!(ran.stdout.contains("a hole"), "{}", ran.stdout);
@@ -161,19 +163,36 @@ fn what_is_missing_or_changed_is_named() {
     let lock = place.read("release/lock.yaml");
     place.write("release/lock.yaml", format!("{lock}\n"));
     let ran = verify(&place, &[]);
-    rejected(&ran, 10, "statement-release, rebuild-quorum");
+    assert!(ran.code == 10 && ran.stderr.contains("lock.yaml"), "{ran:?}");
     place.write("release/lock.yaml", lock);
-    // Of the large files, the record's digests count, unless they are read.
+    let model = place.read("release/THREAT-MODEL.md");
+    place.write("release/THREAT-MODEL.md", format!("{model}\n"));
+    rejected(&verify(&place, &[]), 10, "statement-release, rebuild-disagrees, rebuild-quorum");
+    place.write("release/THREAT-MODEL.md", model);
+    // And of one that is: all of them are read.
     let cmdline = place.read("release/image/cmdline");
     place.write("release/image/cmdline", format!("{cmdline} x"));
-    assert_eq!(verify(&place, &[]).code, 0);
-    assert_eq!(verify(&place, &["--artifacts"]).code, 10);
+    let ran = verify(&place, &[]);
+    assert!(ran.code == 10 && ran.stderr.contains("image/cmdline"), "{ran:?}");
     place.write("release/image/cmdline", cmdline);
+    // The words beside what was signed.
+    let words = place.read("release/statement.json");
+    place.write("release/statement.json", words.replace("\"sequence\":1", "\"sequence\":9"));
+    let ran = verify(&place, &[]);
+    assert!(ran.code == 10 && ran.stderr.contains("not what was signed"), "{ran:?}");
+    place.write("release/statement.json", words);
     // A rebuilder who is not heard.
     fs::remove_file(place.path("release/rebuilds/b12.sigstore.json")).unwrap();
     let ran = verify(&place, &[]);
     rejected(&ran, 10, "rebuild-quorum");
     assert!(ran.stdout.contains("silent    B2"), "{}", ran.stdout);
+    // The log has not forgotten him.
+    assert_eq!(verify(&place, &["--log", "LOG"]).code, 0);
+    // A pipe is not waited for.
+    let pipe = place.path("release/rebuilds/b12.sigstore.json");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+    assert_eq!(verify(&place, &[]).code, 30);
+    fs::remove_file(pipe).unwrap();
     // Wrong use.
     place.write("bad.policy", "quorum none\nwitnes W1 x\n");
     let ran = place.run(&["verify", "--release", "release", "--trust", "bad.policy"]);
@@ -188,7 +207,8 @@ fn seeds() {
     let place = published();
     let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/published");
     fs::create_dir_all(&seeds).unwrap();
-    let copy = |from: &str, to: &str| drop(fs::copy(place.path(from), seeds.join(to)).unwrap());
+    let copy =
+        |from: &str, to: &str| fs::copy(place.path(from), seeds.join(to)).map(|_| ()).unwrap();
     copy("trust.policy", "trust.policy");
     for (name, to) in [("statement", "statement"), ("rebuilds/b11", "b1"), ("rebuilds/b12", "b2")] {
         copy(&format!("release/{name}.sigstore.json"), &format!("{to}.sigstore.json"));

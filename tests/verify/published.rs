@@ -102,6 +102,7 @@ struct Vote {
     finished: Time,
     tool: u8,
     recipe: Recipe,
+    target: Sha256,
     verdict: Verdict,
     subjects: Vec<Subject>,
     logged: bool,
@@ -119,7 +120,8 @@ impl Vote {
         };
         let (tool, subjects) = (builder, subjects());
         let finished = time("2026-11-20T00:00:00Z");
-        Self { builder, finished, tool, recipe: recipe(), verdict, subjects, logged: true }
+        let target = digest("launch.json");
+        Self { builder, finished, tool, recipe: recipe(), target, verdict, subjects, logged: true }
     }
 
     fn differs(&mut self) {
@@ -134,8 +136,7 @@ impl Vote {
     }
 
     fn statement(&self) -> Statement<Provenance> {
-        let target =
-            Target { launch_record: Digests::sha256(digest("launch.json")), statement: None };
+        let target = Target { launch_record: Digests::sha256(self.target), statement: None };
         Statement {
             subjects: self.subjects.clone(),
             predicate: Provenance {
@@ -175,7 +176,9 @@ struct Scene {
     witnesses: Vec<(u8, Time)>,
     /// The key of the log.
     log: SignerKey,
-    /// Entries of others, before and behind.
+    /// Who cosigns what the log shows today.
+    shown_to: Vec<(u8, Time)>,
+    /// Entries of others before.
     before: usize,
     others: Vec<Envelope>,
     release: Known,
@@ -191,6 +194,7 @@ enum Shows {
     Itself,
     Another,
     Less,
+    Other,
 }
 
 fn trust() -> String {
@@ -233,12 +237,14 @@ impl Scene {
             statement_logged: true,
             votes: vec![Vote::good(0), Vote::good(1)],
             witnesses: vec![(0, seen), (2, seen)],
+            shown_to: vec![(0, seen), (1, seen)],
             log: log_key(40),
             before: 3,
             others: Vec::new(),
             release: Known {
                 files: FILES.map(|name| (name.to_owned(), digest(name))).into(),
                 measurements: measured(7),
+                is_read: true,
             },
             on_the_way: |_| {},
             shows: Shows::Nothing,
@@ -253,6 +259,11 @@ impl Scene {
     fn without(&mut self, words: &[&str]) {
         let keep = |line: &&str| !words.iter().any(|word| line.starts_with(word));
         self.trust = self.trust.lines().filter(keep).map(|line| format!("{line}\n")).collect();
+    }
+
+    fn no_rebuilders(&mut self) {
+        self.without(&["rebuild-quorum"]);
+        self.trust("rebuild-quorum none");
     }
 
     fn own(&self) -> Sha256 {
@@ -319,9 +330,9 @@ impl Scene {
     }
 
     fn view(&self, log: &Path, scratch: &Path) -> Option<Shown> {
-        let other = |count: usize| {
+        let of = |keeper: &SignerKey, count: usize| {
             let path = scratch.join(format!("other-{count}"));
-            directory::init(&path, &self.log).unwrap();
+            directory::init(&path, keeper).unwrap();
             let stranger = key(98);
             let said = (0..count).map(|index| Submission {
                 envelope: Envelope::sign(
@@ -332,16 +343,25 @@ impl Scene {
                 key: stranger.public(),
                 about: Vec::new(),
             });
-            submit(&path, &self.log, &said.collect::<Vec<_>>()).unwrap();
+            submit(&path, keeper, &said.collect::<Vec<_>>()).unwrap();
             path
         };
+        let other = |count| of(&self.log, count);
         let path = match self.shows {
             Shows::Nothing => return None,
             Shows::Itself => log.to_owned(),
             Shows::Another => other(20),
             Shows::Less => other(1),
+            Shows::Other => {
+                of(&SignerKey::from_seed("other.example", Algorithm::Ed25519, [41; 32]).unwrap(), 9)
+            }
         };
-        Some(Shown::read(&path))
+        let mut shown = Shown::read(&path);
+        for (index, when) in &self.shown_to {
+            let line = cosign(&shown.note, &witness(*index), when.as_unix()).unwrap();
+            shown.note.add(line);
+        }
+        Some(shown)
     }
 
     fn reasons(&self) -> Vec<Reason> {
@@ -446,10 +466,10 @@ const CASES: &[Case] = &[
     (Reason::StatementRelease, "another lock", |scene| {
         scene.release.files.insert("lock.yaml".to_owned(), digest("another"));
         // The rebuilders are on the other one, too.
-        scene.without(&["rebuild-quorum"]);
+        scene.no_rebuilders();
     }),
     (Reason::StatementRelease, "a file that it does not speak of", |scene| {
-        scene.release.files.insert("image/kernel".to_owned(), digest("kernel"));
+        scene.release.files.insert("inventory.json".to_owned(), digest("paths"));
     }),
     (Reason::StatementMeasurements, "a digest that does not follow", |scene| {
         scene.statement.predicate.measurements = measured(9);
@@ -476,13 +496,18 @@ const CASES: &[Case] = &[
         newer.predicate.revokes = revocation(scene.own()).predicate.revokes;
         scene.others.push(signed(&newer, &publisher()));
     }),
+    (Reason::StatementUnread, "what its publisher said is of a kind that nobody knows", |scene| {
+        let payload = signed(&revocation(scene.own()), &publisher()).payload;
+        let payload = String::from_utf8(payload).unwrap().replace("revocation:v1", "revocation:v2");
+        scene.others.push(Envelope::sign(payload.into_bytes(), &publisher()).unwrap());
+    }),
     (Reason::LogProofMissing, "never logged", |scene| scene.statement_logged = false),
     (Reason::LogProofForm, "not a proof", |scene| {
         scene.on_the_way = |it| statement_of(it).proof = Some(b"c2sp.org/tlog-proof@v2\n".to_vec());
     }),
     (Reason::LogUnknown, "in another log", |scene| {
         scene.log = SignerKey::from_seed("other.example", Algorithm::Ed25519, [40; 32]).unwrap();
-        scene.without(&["rebuild-quorum"]);
+        scene.no_rebuilders();
     }),
     (Reason::LogUnknown, "signed by nobody", |scene| {
         scene.on_the_way = |it| {
@@ -529,12 +554,20 @@ const CASES: &[Case] = &[
     (Reason::LogStale, "witnessed long ago", |scene| {
         scene.witnesses =
             vec![(0, time("2026-01-01T00:00:00Z")), (1, time("2026-11-21T00:00:00Z"))];
-        scene.without(&["rebuild-quorum"]);
+        scene.no_rebuilders();
     }),
-    (Reason::LogStale, "witnessed tomorrow", |scene| {
-        scene.witnesses =
-            vec![(0, time("2026-11-23T00:00:00Z")), (1, time("2026-11-21T00:00:00Z"))];
-        scene.without(&["rebuild-quorum"]);
+    (Reason::LogStale, "what the log shows is old", |scene| {
+        scene.shows = Shows::Itself;
+        scene.shown_to[0].1 = time("2026-01-01T00:00:00Z");
+    }),
+    (Reason::WitnessQuorum, "what the log shows was seen by one witness", |scene| {
+        scene.shows = Shows::Itself;
+        scene.shown_to.pop();
+    }),
+    (Reason::LogUnknown, "what is shown is another log that is believed", |scene| {
+        let other = SignerKey::from_seed("other.example", Algorithm::Ed25519, [41; 32]).unwrap();
+        scene.trust(&format!("log {}", other.verifier()));
+        scene.shows = Shows::Other;
     }),
     (Reason::WitnessSignature, "a cosignature that does not hold", |scene| {
         scene.on_the_way = |it| proof(statement_of(it), |proof| damage(proof, "w0.example"));
@@ -544,11 +577,7 @@ const CASES: &[Case] = &[
     }),
     (Reason::WitnessQuorum, "one witness of two", |scene| {
         scene.witnesses.truncate(1);
-        scene.without(&["rebuild-quorum"]);
-    }),
-    (Reason::RebuildForm, "not a bundle", |scene| {
-        scene.votes.push(Vote::good(2));
-        scene.on_the_way = |it| it.rebuilds[2].bundle = b"[]".to_vec();
+        scene.no_rebuilders();
     }),
     (Reason::RebuildForm, "the statement in its place", |scene| {
         scene.on_the_way = |it| {
@@ -589,6 +618,24 @@ const CASES: &[Case] = &[
         scene.votes.push(Vote::good(2));
         scene.votes[2].subjects[0].digest = Digests::sha256(digest("another"));
     }),
+    (Reason::RebuildDisagrees, "long ago, and never the same since", |scene| {
+        scene.votes.push(Vote::good(2));
+        scene.votes[2].differs();
+        scene.votes[2].finished = time("2026-01-01T00:00:00Z");
+    }),
+    (Reason::RebuildDisagrees, "by a clock that is ahead", |scene| {
+        scene.votes.push(Vote::good(2));
+        scene.votes[2].differs();
+        scene.votes[2].finished = time("2027-01-01T00:00:00Z");
+    }),
+    (
+        Reason::RebuildDisagrees,
+        "it says that all is the same, and names files that are not",
+        |scene| {
+            scene.votes.push(Vote::good(2));
+            scene.votes[2].verdict.files = vec!["image/kernel".to_owned()];
+        },
+    ),
     (Reason::RebuildCountedTwice, "one builder says it twice", |scene| {
         scene.votes[1] = Vote::good(0);
         scene.votes[1].finished = time("2026-11-21T00:00:00Z");
@@ -610,9 +657,18 @@ const CASES: &[Case] = &[
     (Reason::RebuildQuorum, "of another recipe", |scene| {
         scene.votes[0].recipe.lock = Digests::sha256(digest("another"));
     }),
+    (Reason::RebuildQuorum, "of another release by the same recipe", |scene| {
+        scene.votes[0].target = digest("another");
+    }),
+    (Reason::RebuildQuorum, "one has left out what is measured", |scene| {
+        scene.votes[0].verdict.not_compared = vec!["launch.json".to_owned()];
+    }),
+    (Reason::RebuildQuorum, "one does not say what it got", |scene| {
+        scene.votes[0].subjects.retain(|subject| subject.name != "launch.json");
+    }),
     (Reason::RebuildQuorum, "one was not logged", |scene| scene.votes[0].logged = false),
     (Reason::RebuildQuorum, "one is from tomorrow", |scene| {
-        scene.votes[0].finished = time("2026-11-23T00:00:00Z");
+        scene.votes[0].finished = time("2026-11-24T00:00:00Z");
     }),
 ];
 
@@ -696,6 +752,23 @@ fn what_a_policy_does_not_ask_for_is_not_missed() {
         scene.trust = scene.trust.replace(&line, "").replace("b0 b1 b2", "b0 b1");
         scene.votes[2].differs();
     });
+    // A file of somebody's that is no rebuild, and a cosignature of tomorrow.
+    accepted(|scene| {
+        scene.votes.push(Vote::good(2));
+        scene.on_the_way = |it| it.rebuilds[2].bundle = b"[]".to_vec();
+        scene.witnesses[0].1 = time("2026-11-23T00:00:00Z");
+    });
+    // A bundle with the proof of a log that nobody believes, beside the proof of one that is.
+    accepted(|scene| {
+        scene.on_the_way = |it| {
+            bundle(statement_of(it), |bundle| {
+                let proof = &mut bundle.logged.as_mut().unwrap().proof;
+                proof.checkpoint.signatures.retain(|line| line.name != "log.example");
+            });
+        };
+    });
+    // The same words in the place of others.
+    accepted(|scene| scene.others.push(signed(&scene.statement, &publisher())));
     // A builder who has changed his mind: the newest counts.
     accepted(|scene| {
         scene.votes.push(Vote::good(0));
@@ -794,6 +867,11 @@ fn a_trust_policy_is_read_strictly() {
     refused(&good.replace("quorum wit", "quorum reb"), "`reb` is not defined above");
     refused(&with("publisher us AAAA"), "trust.policy:14");
     refused(&with("\u{1b}[31m"), "control character");
+    refused(&good.replace("rebuild-quorum reb\n", ""), "no `rebuild-quorum` line");
+    refused(&good.lines().skip(1).collect::<Vec<_>>().join("\n"), "witnesses of no log");
+    let own = SignerKey::from_seed("w9", Algorithm::Ed25519Cosignature, [40; 32]).unwrap();
+    refused(&with(&format!("witness w9 {}", own.verifier())), "does not watch itself");
+    refused(&with(&format!("builder b9 {} org=o9", publisher().public())), "a second opinion");
     let twice = good
         .replace("group reb 2 b0 b1 b2", "group r1 1 b0\ngroup r2 2 b1 b2\ngroup reb all r1 r2");
     refused(&format!("{}distinct org\n", twice.replace("org=o2", "org=o0")), "stand in two groups");

@@ -55,14 +55,22 @@ pub(super) struct Read {
 
 impl PublishedArgs {
     /// Reads what was published of `release`, if that is asked.
-    pub(super) fn read(&self, release: &Release) -> Result<Option<Read>> {
+    pub(super) fn read(&self, release: &Release, is_read: bool, at: Time) -> Result<Option<Read>> {
         let Some(path) = &self.trust else { return Ok(None) };
         let name = path.display().to_string();
         let trust = Trust::parse(&name, &bounded::at_most(path, LARGEST as u64)?)?;
         let mut publication = publication::read(&release.root)?;
+        let known = publication::known(release, is_read)?;
         let log = self.log.as_deref();
-        let log = log.map(|log| publication::look(log, &trust, &mut publication)).transpose()?;
-        Ok(Some(Read { trust, publication, release: publication::known(release)?, log }))
+        let log = log.map(|log| publication::look(log, &trust, &known, at, &mut publication));
+        let log = log.transpose()?;
+        Ok(Some(Read { trust, publication, release: known, log }))
+    }
+
+    /// Whether the release's large files are to be read, too: where nothing is attested, they are what is asked about,
+    /// and a summary vouches for them.
+    pub(super) fn reads_artifacts(&self, machine: bool) -> bool {
+        self.trust.is_some() && (!machine || self.summary.is_some())
     }
 
     /// Writes the summary, if it is asked for and there is one to write.
