@@ -154,3 +154,19 @@ fn over_http() {
     let missing = server.url("nowhere");
     place.refuses(&["log", "verify", &missing, "--log", "vkey"], 1, &["there is no log"]);
 }
+
+#[test]
+fn a_policy_with_windows_line_ends_is_told_to_be_one() {
+    let keeper = Keeper::new();
+    let verify = ["log", "verify", "LOG", "--trust", "trust.policy"];
+    let line = format!("log {}", key().verifier());
+    keeper.place.write("trust.policy", format!("{line}\r\nquorum none\r\n"));
+    keeper.place.refuses(
+        &verify,
+        30,
+        &["trust.policy:1:", r"'\r'", "hint: the file has Windows line ends"],
+    );
+    keeper.place.write("trust.policy", format!("# \r here\n{line}\nquorum none\n"));
+    let ran = keeper.place.refuses(&verify, 30, &[r"'\r'"]);
+    assert!(!ran.stderr.contains("Windows"), "{}", ran.stderr);
+}
