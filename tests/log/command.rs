@@ -170,3 +170,22 @@ fn a_policy_with_windows_line_ends_is_told_to_be_one() {
     let ran = keeper.place.refuses(&verify, 30, &[r"'\r'"]);
     assert!(!ran.stderr.contains("Windows"), "{}", ran.stderr);
 }
+
+/// Statements need the key that signed them, and whoever does not give it is told how to.
+#[test]
+fn statements_are_appended_with_their_key() {
+    let keeper = Keeper::new();
+    let words = ["log", "append", "LOG", "--key", "key", "release/statement.sigstore.json"];
+    keeper.place.refuses(
+        &words,
+        2,
+        &[
+            "`release/statement.sigstore.json`",
+            "hint: give it by `--public-key FILE`",
+            "openssl ec",
+        ],
+    );
+    let help = keeper.place.succeeds(&["log", "append", "--help"]).stdout;
+    let example = "--public-key builder.pem rebuilds/me.sigstore.json";
+    assert!(help.contains(example), "{help}");
+}
