@@ -222,6 +222,25 @@ pub(super) fn printable(text: &str) -> String {
         .collect()
 }
 
+/// The same for what must stay in its line and look as it is: a name that could break the line, or turn it round,
+/// could say what the program does not.
+pub(super) fn printable_in_line(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\n' | '\t' => ' ',
+        c if c.is_control() || is_bidirectional(c) => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    text.chars().map(shown).collect()
+}
+
+/// Marks that change the direction of what is beside them (Unicode Standard Annex 9, section 2).
+fn is_bidirectional(c: char) -> bool {
+    matches!(
+        c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    )
+}
+
 fn paint(color: bool, style: Style, text: &str) -> String {
     let code = match style {
         Style::Bold => 1,
@@ -241,4 +260,21 @@ pub(super) fn quoted(word: &str) -> String {
         return word.to_owned();
     }
     format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stays_in_its_line() {
+        assert_eq!(printable_in_line("a\nb\tc d\u{fc}"), "a b c d\u{fc}");
+        assert_eq!(printable_in_line("\r\x1b[2K\u{85}"), "\u{fffd}\u{fffd}[2K\u{fffd}");
+        let marks = ['\u{61c}', '\u{200e}', '\u{200f}'].into_iter();
+        for mark in marks.chain('\u{202a}'..='\u{202e}').chain('\u{2066}'..='\u{2069}') {
+            assert_eq!(printable_in_line(&format!("a{mark}b")), "a\u{fffd}b", "{mark:?}");
+        }
+        // What joins and parts letters is text.
+        assert_eq!(printable_in_line("\u{200c}\u{200d}"), "\u{200c}\u{200d}");
+    }
 }

@@ -43,13 +43,16 @@ pub struct Directory {
 /// Makes an empty log, whose origin is the key's name.
 ///
 /// # Errors
-/// [`Kind::Usage`] when there is one, or the key is not one that a log signs with.
+/// [`Kind::Usage`] when there is one, or the key is not one that a log signs with; [`Kind::Environment`] when it
+/// cannot be written.
 pub fn init(path: &Path, key: &SignerKey) -> Result<Note> {
     may_sign(key)?;
     fs::create_dir_all(path).map_err(|error| failed(path, error))?;
     let _lock = lock(path)?;
-    for name in [CHECKPOINT, PENDING, "tile"] {
-        if path.join(name).symlink_metadata().is_ok() {
+    for name in [CHECKPOINT, "tile", PENDING] {
+        let there = path.join(name).symlink_metadata().is_ok();
+        // An `init` that was killed has shown its log to nobody: that one may be made anew.
+        if there && !(name == PENDING && is_of_init(path)) {
             let message = format!("there is a log in `{}`: it has a `{name}`", path.display());
             let hint = "a log is never made anew: whoever has seen the old one would see two";
             return Err(Error::new(Kind::Usage, message).hint(hint));
@@ -58,6 +61,14 @@ pub fn init(path: &Path, key: &SignerKey) -> Result<Note> {
     let note = sign(key, 0, merkle::empty())?;
     publish(path, Staging::begin(path)?, &note)?;
     Ok(note)
+}
+
+/// Whether `.pending` is what an `init` leaves that is killed before it publishes: the checkpoint of an empty tree.
+fn is_of_init(path: &Path) -> bool {
+    let bytes = Reader::directory(path).get(PENDING, note::MAX_BYTES as u64).ok().flatten();
+    let note = bytes.and_then(|bytes| Note::from_bytes(&bytes).ok());
+    let checkpoint = note.and_then(|note| Checkpoint::parse(&note.text).ok());
+    checkpoint.is_some_and(|checkpoint| checkpoint.size == 0)
 }
 
 /// Adds cosignatures to the checkpoint whose text they are of. Says whether it is still the log's checkpoint; when

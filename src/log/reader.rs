@@ -58,13 +58,19 @@ impl Reader {
     /// A file that has at most `most` bytes; `None` when there is none.
     ///
     /// # Errors
-    /// [`Kind::Environment`] when it cannot be read, [`Kind::Malformed`] when it is larger.
+    /// [`Kind::Environment`] when it cannot be read, [`Kind::Malformed`] when it is larger or no regular file.
     pub fn get(&self, path: &str, most: u64) -> Result<Option<Vec<u8>>> {
         match &self.place {
             Place::Directory(directory) => {
                 let path = directory.join(path);
                 match fs::metadata(&path) {
-                    Ok(_) => bounded::at_most(&path, most).map(Some),
+                    Ok(metadata) if metadata.is_file() => bounded::at_most(&path, most).map(Some),
+                    // Whoever opens a pipe waits for somebody to write to it.
+                    Ok(_) => {
+                        let message = format!("`{}` is no regular file", path.display());
+                        Err(Error::new(Kind::Malformed, message)
+                            .hint("a log is made of files, or links to files: copy it again"))
+                    }
                     Err(error)
                         if matches!(
                             error.kind(),
@@ -141,7 +147,8 @@ impl Reader {
     fn read(&self, path: &str, tile: Tile) -> Result<Option<Vec<u8>>> {
         match self.get(path, tile.most()) {
             Err(error) if error.kind() == Kind::Malformed => {
-                let message = format!("`{}` is damaged: it is too large", self.name(path));
+                let message =
+                    format!("`{}` is damaged: it is too large, or no file", self.name(path));
                 Err(Error::caused(Kind::Rejected, message, Reason::Damaged))
             }
             result => result,

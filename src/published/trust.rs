@@ -146,7 +146,11 @@ impl Trust {
                     .hint("the form of the file is in `reproducibility/PUBLISHING.md`")
             };
             if let Some(control) = line.chars().find(|c| c.is_ascii_control() && *c != '\t') {
-                return Err(at_line(format!("a control character, {control:?}")));
+                let error = at_line(format!("a control character, {control:?}"));
+                return Err(match control == '\r' && line.ends_with('\r') {
+                    true => error.hint("the file has Windows line ends"),
+                    false => error,
+                });
             }
             let words: Vec<&str> =
                 line.split([' ', '\t']).filter(|word| !word.is_empty()).collect();

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::place::{Keeper, entry, key};
+use crate::place::{Keeper, ORIGIN, entry, key};
 use crate::support::place::Place;
 use counterfoil::digest::Sha384;
 use counterfoil::log::append::Entry;
@@ -153,4 +153,106 @@ fn over_http() {
     place.succeeds(&["log", "verify", "5.tlog-proof", "--entry", "entry", "--log", "vkey"]);
     let missing = server.url("nowhere");
     place.refuses(&["log", "verify", &missing, "--log", "vkey"], 1, &["there is no log"]);
+}
+
+#[test]
+fn a_policy_with_windows_line_ends_is_told_to_be_one() {
+    let keeper = Keeper::new();
+    let verify = ["log", "verify", "LOG", "--trust", "trust.policy"];
+    let line = format!("log {}", key().verifier());
+    keeper.place.write("trust.policy", format!("{line}\r\nquorum none\r\n"));
+    keeper.place.refuses(
+        &verify,
+        30,
+        &["trust.policy:1:", r"'\r'", "hint: the file has Windows line ends"],
+    );
+    keeper.place.write("trust.policy", format!("# \r here\n{line}\nquorum none\n"));
+    let ran = keeper.place.refuses(&verify, 30, &[r"'\r'"]);
+    assert!(!ran.stderr.contains("Windows"), "{}", ran.stderr);
+}
+
+/// Statements need the key that signed them, and whoever does not give it is told how to.
+#[test]
+fn statements_are_appended_with_their_key() {
+    let keeper = Keeper::new();
+    let words = ["log", "append", "LOG", "--key", "key", "release/statement.sigstore.json"];
+    keeper.place.refuses(
+        &words,
+        2,
+        &[
+            "`release/statement.sigstore.json`",
+            "hint: give it by `--public-key FILE`",
+            "openssl ec",
+        ],
+    );
+    let help = keeper.place.succeeds(&["log", "append", "--help"]).stdout;
+    let example = "--public-key builder.pem rebuilds/me.sigstore.json";
+    assert!(help.contains(example), "{help}");
+}
+
+/// A tree that holds together may be anybody's: by `--log`, nothing of it is shown before it is known to be the log's.
+#[test]
+fn a_lookup_asks_who_signed() {
+    let keeper = Keeper::new();
+    let measurement = Sha384::of("measurement");
+    let entry = Entry { bytes: entry(0), measurements: vec![measurement], ..Entry::default() };
+    Directory::open(&keeper.log(), key()).unwrap().append([entry]).unwrap();
+    let measurement = measurement.to_string();
+    let lookup =
+        |more: &[&str]| keeper.place.run(&[&["log", "lookup", "LOG", &measurement], more].concat());
+    let ran = lookup(&["--log", "vkey"]);
+    assert_eq!((ran.code, &*ran.stdout, &*ran.stderr), (0, "0 entry 0\n", ""));
+    let ran = lookup(&[]);
+    assert_eq!((ran.code, &*ran.stdout), (0, "0 entry 0\n"));
+    assert!(ran.stderr.contains("warning: nobody's signature was asked for"), "{}", ran.stderr);
+    let vkey = |name: &str, seed| {
+        SignerKey::from_seed(name, Algorithm::Ed25519, [seed; 32]).unwrap().verifier().to_string()
+    };
+    lookup(&["--log", &vkey(ORIGIN, 8)]).is_refusal(10, &["LOG/checkpoint", "no signature by"]);
+    lookup(&["--log", &vkey("other.example", 7)])
+        .is_refusal(10, &["LOG/checkpoint", "other.example"]);
+}
+
+/// The index is no part of what was signed, and whoever serves it can write what they like.
+#[test]
+fn a_hostile_index_is_read_once() {
+    let keeper = Keeper::new();
+    let measurement = Sha384::of("measurement");
+    let entries = (0..10_001).map(|n| Entry { bytes: entry(n), ..Entry::default() });
+    Directory::open(&keeper.log(), key()).unwrap().append(entries).unwrap();
+    let lookup = || {
+        let words = ["log", "lookup", "LOG", &measurement.to_string(), "--log", "vkey"];
+        keeper.place.run(&words)
+    };
+    let name = format!("LOG/by-measurement/{measurement}");
+    keeper.place.write(&name, format!("12\n{}7\n", "9\n".repeat(5_000_000)));
+    assert_eq!(lookup().stdout, "7 entry 7\n9 entry 9\n12 entry 12\n");
+    let lines = |count: u32| (0..count).rev().map(|n| format!("{n}\n")).collect::<String>();
+    keeper.place.write(&name, lines(10_000));
+    assert_eq!(lookup().stdout.lines().count(), 10_000);
+    keeper.place.write(&name, lines(10_001));
+    lookup().is_refusal(30, &[&name, "more than 10000 entries"]);
+}
+
+/// What others named forges no line, and does not turn one round.
+#[test]
+fn hostile_names_stay_in_their_lines() {
+    let place = Place::new();
+    let signer = SignerKey::from_seed("log\u{202e}gol", Algorithm::Ed25519, [7; 32]).unwrap();
+    place.write("key", signer.to_text());
+    place.write("vkey", signer.verifier().to_string());
+    place.succeeds(&["log", "init", "LOG", "--key", "key"]);
+    let measurement = Sha384::of("measurement");
+    let bytes = b"entry\n1 accepted\t\xe2\x81\xa6".to_vec();
+    let entry = Entry { bytes, measurements: vec![measurement], ..Entry::default() };
+    Directory::open(&place.path("LOG"), signer).unwrap().append([entry]).unwrap();
+    let ran = place.succeeds(&["log", "lookup", "LOG", &measurement.to_string()]);
+    assert_eq!(ran.stdout, "0 entry 1 accepted \u{fffd}\n");
+    let ran = place.succeeds(&["log", "verify", "LOG", "--log", "vkey"]);
+    assert!(ran.stdout.starts_with("log\u{fffd}gol: 1 entries"), "{}", ran.stdout);
+    let monitor = ["log", "monitor", "LOG", "--log", "vkey", "--state", "seen.json"];
+    assert!(place.succeeds(&monitor).stdout.starts_with("log\u{fffd}gol: 1 entries"));
+    place.write("other", key().verifier().to_string());
+    let ran = place.run(&["log", "verify", "LOG", "--log", "other"]);
+    assert!(ran.stdout.contains("of the log `log\u{fffd}gol`"), "{}", ran.stdout);
 }

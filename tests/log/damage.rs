@@ -1,7 +1,10 @@
 //! Every file of a log, cut short, changed, or gone: told by its name.
 
-use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use crate::place::{Keeper, entry};
 use crate::support::place::{Place, Ran, copy};
@@ -187,4 +190,50 @@ fn foreign_keys(place: &Place) {
         assert_eq!(ran.code, 10, "{}", ran.stderr);
         assert!(ran.stdout.contains(reason), "{}", ran.stdout);
     }
+}
+
+/// Whoever opens a pipe waits for a writer, who need never come.
+#[test]
+fn what_is_no_file_is_not_opened() {
+    let keeper = Keeper::new();
+    keeper.append((0..3).map(entry));
+    let place = &keeper.place;
+    let pipe = |path: &Path| {
+        assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    };
+    let ends = |arguments: &[&str]| {
+        let mut child =
+            place.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let begun = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            if begun.elapsed() > Duration::from_secs(60) {
+                child.kill().unwrap();
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ran::of(&child.wait_with_output().unwrap())
+    };
+    let verify = ["log", "verify", "LOG", "--log", "vkey"];
+    let tile = keeper.log().join("tile/0/000.p/3");
+    let good = fs::read(&tile).unwrap();
+    fs::remove_file(&tile).unwrap();
+    pipe(&tile);
+    is_told(&ends(&verify), 10, "log-damaged", "LOG/tile/0/000.p/3");
+    // A link to a file is one.
+    fs::rename(&tile, place.path("pipe")).unwrap();
+    place.write("good", good);
+    symlink(place.path("good"), &tile).unwrap();
+    place.succeeds(&verify);
+
+    let checkpoint = keeper.log().join("checkpoint");
+    let refused = || ends(&verify).is_refusal(30, &["`LOG/checkpoint` is no regular file"]);
+    fs::remove_file(&checkpoint).unwrap();
+    pipe(&checkpoint);
+    refused();
+    fs::remove_file(&checkpoint).unwrap();
+    symlink(place.path("pipe"), &checkpoint).unwrap();
+    refused();
+    fs::remove_file(&checkpoint).unwrap();
+    fs::create_dir(&checkpoint).unwrap();
+    refused();
 }

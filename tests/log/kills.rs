@@ -230,3 +230,30 @@ fn leftovers_are_written_over() {
         assert!(verified.stdout.contains("accepted"));
     }
 }
+
+/// An `init` that was killed between signing and publishing has shown nobody its log, and is done again.
+#[test]
+fn an_init_that_was_killed_is_done_again() {
+    let keeper = Keeper::new();
+    let (checkpoint, pending) = (keeper.log().join("checkpoint"), keeper.log().join(".pending"));
+    let published = fs::read(&checkpoint).unwrap();
+    let init = ["log", "init", "LOG", "--key", "key"];
+    fs::rename(&checkpoint, &pending).unwrap();
+    keeper.place.succeeds(&init);
+    assert_eq!(fs::read(&checkpoint).unwrap(), published);
+    assert!(!pending.exists());
+    keeper.append([entry(0)]);
+    keeper.place.succeeds(&["log", "verify", "LOG", "--log", "vkey"]);
+
+    // A log that has lost its checkpoint was seen by somebody, perhaps.
+    fs::rename(&checkpoint, &pending).unwrap();
+    keeper.place.refuses(&init, 2, &["there is a log in `LOG`", "`tile`"]);
+    fs::rename(keeper.log().join("tile"), keeper.place.path("tile")).unwrap();
+    keeper.place.refuses(&init, 2, &["there is a log in `LOG`", "`.pending`"]);
+    fs::write(&pending, "nonsense").unwrap();
+    keeper.place.refuses(&init, 2, &["there is a log in `LOG`", "`.pending`"]);
+    fs::write(&pending, &published).unwrap();
+    fs::write(&checkpoint, "nonsense").unwrap();
+    keeper.place.refuses(&init, 2, &["there is a log in `LOG`", "`checkpoint`"]);
+    assert_eq!(fs::read(&pending).unwrap(), published);
+}

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use counterfoil::digest::Sha256;
+use counterfoil::log::directory::add_signatures;
 use counterfoil::log::entry::Entry;
-use counterfoil::log::{Proof, Signed, merkle};
+use counterfoil::log::{Algorithm, Note, Proof, Signed, SignerKey, cosign, merkle};
 use counterfoil::statement::bundle::Bundle;
 use counterfoil::statement::dsse::Envelope;
 use counterfoil::statement::intoto::Statement;
@@ -318,4 +319,72 @@ fn a_command_signs_in_the_place_of_a_key() {
     let path = place.path("release/statement.sigstore.json");
     let bundle = Bundle::from_json(&fs::read(&path).unwrap()).unwrap();
     bundle.envelope.verify(&key(1).public()).unwrap();
+}
+
+/// An append makes a checkpoint that nobody has cosigned yet. A proof by it is worth less to whoever asks for
+/// witnesses than the one that is there.
+#[test]
+fn a_staple_loses_no_cosignature_unsaid() {
+    let place = Place::new();
+    place.write("log.key", log_key().to_text().as_str());
+    place.write("signer.pem", key(2).public().to_pem());
+    place.succeeds(&["log", "init", "LOG", "--key", "log.key"]);
+    let append = |name: &str| {
+        let envelope = Envelope::sign(format!("\"{name}\"").into_bytes(), &key(2)).unwrap();
+        place.write(&format!("{name}.json"), envelope.to_json().unwrap());
+        let words = ["log", "append", "LOG", "--key", "log.key", "--public-key", "signer.pem"];
+        place.succeeds(&[&words[..], &[&format!("{name}.json")]].concat());
+    };
+    let names = ["w1.example", "w2.example", "w3.example"];
+    let cosigned_by = |names: &[&str]| {
+        let note = Note::parse(&place.read("LOG/checkpoint")).unwrap();
+        let line = |name: &&str| {
+            let witness = SignerKey::from_seed(name, Algorithm::Ed25519Cosignature, [5; 32]);
+            cosign(&note, &witness.unwrap(), 1_700_000_000).unwrap()
+        };
+        let lines: Vec<_> = names.iter().map(line).collect();
+        assert!(add_signatures(&place.path("LOG"), &note.text, &lines).unwrap());
+    };
+    let vkey = log_key().verifier().to_string();
+    let staple = ["log", "staple", "LOG", "--log", &vkey];
+    let bundles = ["two.sigstore.json", "one.sigstore.json"];
+    let staple_both = [&staple[..], &bundles].concat();
+    append("one");
+    cosigned_by(&names);
+    place.succeeds(&[&staple[..], &["one.sigstore.json"]].concat());
+
+    // The second has no cosignatures to lose, and stands first: it, too, stays as it is.
+    append("two");
+    append("three");
+    cosigned_by(&names[..1]);
+    let files = || {
+        let all = ["one.sigstore.json", "one.tlog-proof", "two.sigstore.json", "two.tlog-proof"];
+        all.map(|name| place.read(name))
+    };
+    let before = files();
+    let ran = place.refuses(
+        &staple_both,
+        20,
+        &[
+            "`one.sigstore.json`",
+            "`w2.example`, `w3.example`",
+            "counterfoil log witness",
+            "--anyway",
+        ],
+    );
+    assert!(!ran.stderr.contains("w1.example") && !ran.stderr.contains("`two"), "{}", ran.stderr);
+    assert_eq!(files(), before);
+
+    // Another witness is no loss.
+    cosigned_by(&["w2.example", "w3.example", "w4.example"]);
+    place.succeeds(&staple_both);
+    let signatures = || {
+        let proof = logged(&place, "one.sigstore.json", key(2).public()).logged.unwrap().proof;
+        (proof.tree_head().unwrap().size, proof.checkpoint.signatures.len())
+    };
+    assert_eq!(signatures(), (3, 5));
+    append("four");
+    place.refuses(&staple_both, 20, &["`two.sigstore.json`", "`w4.example`"]);
+    place.succeeds(&[&staple_both[..], &["--anyway"]].concat());
+    assert_eq!(signatures(), (4, 1));
 }

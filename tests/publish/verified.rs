@@ -99,6 +99,14 @@ fn what_was_published_is_verified_from_one_directory() {
     assert_eq!(published["rebuilds"]["agree"], serde_json::json!(["B1", "B2"]));
     assert_eq!(verify(&place, &["--log", "LOG", "--artifacts"]).code, 0);
 
+    // A name that turns its line round is shown as what it is, in the lists and in what the checks say.
+    place.write("trust.policy", trust().replace(" B2", " B\u{202e}2"));
+    let ran = verify(&place, &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stdout.contains("B1, B\u{fffd}2\n"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains('\u{202e}'), "{}", ran.stdout);
+    place.write("trust.policy", trust());
+
     // A summary of it, which lists what it rests on.
     place.write("mine.key", pem(20));
     let summary = ["--summary", "summary.json", "--summary-key", "mine.key"];

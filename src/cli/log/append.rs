@@ -22,7 +22,8 @@ const EXAMPLES: &str = "\
 Examples:
   counterfoil log append LOG --key log.key --entries FILE      an entry a line
   counterfoil log append LOG --key log.key --entries - <FILE
-  counterfoil log append LOG --key log.key --public-key pub.pem release/statement.sigstore.json";
+  counterfoil log append LOG --key log.key --public-key pub.pem release/statement.sigstore.json
+  counterfoil log append LOG --key log.key --public-key builder.pem rebuilds/me.sigstore.json";
 
 /// Add entries to a log, and sign the tree that it then has.
 ///
@@ -46,9 +47,9 @@ pub(super) struct Append {
     )]
     entries: Option<PathBuf>,
     /// Signed statements: Sigstore bundles, or DSSE envelopes, which get a bundle beside them.
-    #[arg(value_name = "BUNDLE|ENVELOPE", requires = "public_key")]
+    #[arg(value_name = "BUNDLE|ENVELOPE")]
     statements: Vec<PathBuf>,
-    /// The public key that signed them, in PEM or as one line of Base64.
+    /// The public key that signed them, in PEM or as one line of Base64; their entries name it.
     #[arg(long, value_name = "FILE")]
     public_key: Option<PathBuf>,
     /// How many entries are signed at once.
@@ -58,6 +59,15 @@ pub(super) struct Append {
 
 impl Append {
     pub(super) fn run(self, ui: &Ui) -> Result<()> {
+        if let (Some(statement), None) = (self.statements.first(), &self.public_key) {
+            let message = format!(
+                "which key signed `{}` was not said, and the log's entry names it",
+                statement.display()
+            );
+            return Err(Error::new(Kind::Usage, message)
+                .hint("give it by `--public-key FILE`: the signer's public key, in PEM")
+                .hint("`openssl ec -in publisher.key -pubout -out publisher.pem` makes it of a private key"));
+        }
         let key = super::read_signer(&self.key)?;
         // What is wrong with log or key is said before anything is read.
         drop(Directory::open(&self.log, key.clone())?);

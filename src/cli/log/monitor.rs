@@ -9,7 +9,7 @@ use walkdir::WalkDir;
 
 use crate::cli::settings::Settings;
 use crate::cli::signing::read_public;
-use crate::cli::ui::{Style, Ui, printable};
+use crate::cli::ui::{Style, Ui, printable_in_line};
 use crate::digest::Sha256;
 use crate::error::{Context as _, Kind, Result};
 use crate::input::bounded;
@@ -100,10 +100,11 @@ fn tell(ui: &Ui, seen: &Seen) -> Result<()> {
         }));
     }
     let size = seen.checkpoint.size;
-    let mut text = format!("{}: {size} entries, {new} new\n", printable(&seen.checkpoint.origin));
+    let mut text =
+        format!("{}: {size} entries, {new} new\n", printable_in_line(&seen.checkpoint.origin));
     for Finding { reason, message } in &seen.findings {
         let code = ui.paint(Style::Red, reason.code());
-        text += &format!("{code}: {}\n", printable(message));
+        text += &format!("{code}: {}\n", printable_in_line(message));
     }
     ui.answer(&text)
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::ui::{Style, Ui, printable};
+use crate::cli::ui::{Style, Ui, printable_in_line};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::bounded;
 use crate::input::progress::Progress as _;
@@ -160,10 +160,10 @@ fn witnessed(policy: &Policy, note: &Note) -> Option<Finding> {
 
 fn as_text(ui: &Ui, checkpoint: &Checkpoint, findings: &[Finding]) -> String {
     let Checkpoint { origin, size, root, .. } = checkpoint;
-    let mut text = format!("{}: {size} entries, root {root}\n", printable(origin));
+    let mut text = format!("{}: {size} entries, root {root}\n", printable_in_line(origin));
     for Finding { reason, message } in findings {
         let code = ui.paint(Style::Red, reason.code());
-        text += &format!("{code}: {}\n", printable(message));
+        text += &format!("{code}: {}\n", printable_in_line(message));
     }
     if findings.is_empty() {
         text += &format!("{}\n", ui.paint(Style::Green, "accepted"));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cli::ui::{Style, Ui, printable};
+use crate::cli::ui::{Style, Ui, printable_in_line};
 use crate::error::{Context as _, Error, Kind, Result, causes};
 use crate::input::http::{self, Client};
 use crate::input::progress::Progress as _;
@@ -255,7 +255,7 @@ fn as_json(at: &At, note: &Note, error: Option<&Error>) -> Value {
 }
 
 fn as_text(ui: &Ui, at: &At, note: &Note, error: Option<&Error>) -> String {
-    let name = printable(&at.name);
+    let name = printable_in_line(&at.name);
     let mut text = match (at.key.verify(note).is_good(), time(at, note)) {
         (true, Some(time)) => format!("{} {name} at {time}\n", ui.paint(Style::Green, "cosigned")),
         (true, None) => format!("{} {name}\n", ui.paint(Style::Green, "cosigned")),
@@ -263,11 +263,11 @@ fn as_text(ui: &Ui, at: &At, note: &Note, error: Option<&Error>) -> String {
     };
     if let Some(error) = error {
         let all = std::iter::once(error.to_string()).chain(causes(error));
-        all.for_each(|line| text += &format!("         {}\n", printable(&line)));
+        all.for_each(|line| text += &format!("         {}\n", printable_in_line(&line)));
         error
             .hints()
             .iter()
-            .for_each(|hint| text += &format!("         hint: {}\n", printable(hint)));
+            .for_each(|hint| text += &format!("         hint: {}\n", printable_in_line(hint)));
     }
     text
 }

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::cli::publish;
 use crate::cli::signing::Signer;
-use crate::cli::ui::{Style, Ui, printable};
+use crate::cli::ui::{Style, Ui, printable_in_line};
 use crate::error::{Context as _, Kind, Result};
 use crate::input::bounded;
 use crate::input::progress::Progress as _;
@@ -148,7 +148,7 @@ pub(super) fn lists(ui: &Ui, published: &Published) -> String {
     for (word, style, names) in lists {
         let names = match names.as_slice() {
             [] => "nobody".to_owned(),
-            names => printable(&names.join(", ")),
+            names => printable_in_line(&names.join(", ")),
         };
         text += &format!("  {}  {names}\n", ui.paint(style, &format!("{word:8}")));
     }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::cli::ui::{Style, Ui, printable};
+use crate::cli::ui::{Style, Ui, printable_in_line};
 use crate::error::Result;
 use crate::published::Published;
 use crate::report::reason::Class;
@@ -25,7 +25,7 @@ pub(super) fn verdict(ui: &Ui, verdict: &Verdict, published: Option<&Published>)
     }
     match (&verdict.matched, verdict.asked.runs) {
         (Some(matched), _) => {
-            let cpu = matched.cpu.as_deref().unwrap_or("any CPU");
+            let cpu = printable_in_line(matched.cpu.as_deref().unwrap_or("any CPU"));
             text += &format!(": the release, with {} vCPUs, {cpu}", matched.vcpus);
         }
         (None, Runs::Anything) => text += ", whatever runs there",
@@ -48,7 +48,7 @@ pub(super) fn verdict(ui: &Ui, verdict: &Verdict, published: Option<&Published>)
             Outcome::NotChecked => (Style::Dim, "not asked"),
         };
         let mark = ui.paint(style, &format!("{mark:9}"));
-        text += &format!("  {mark}  {:width$}  {}\n", check.check, printable(&check.says));
+        text += &format!("  {mark}  {:width$}  {}\n", check.check, printable_in_line(&check.says));
     }
     text += &published.map(|published| lists(ui, published)).unwrap_or_default();
     if !verdict.reasons.is_empty() {
@@ -63,8 +63,9 @@ pub(super) fn verdict(ui: &Ui, verdict: &Verdict, published: Option<&Published>)
         text += &format!("\n{}\n", ui.paint(Style::Bold, "diagnosis, which decides nothing"));
         for cause in &diagnosis.causes {
             for change in &cause.changes {
-                text += &format!("  {}\n", ui.paint(Style::Yellow, &printable(&change.says)));
-                text += &format!("    what to do: {}\n", printable(&change.advice));
+                text +=
+                    &format!("  {}\n", ui.paint(Style::Yellow, &printable_in_line(&change.says)));
+                text += &format!("    what to do: {}\n", printable_in_line(&change.advice));
             }
         }
         if diagnosis.causes.is_empty() {
@@ -77,7 +78,7 @@ pub(super) fn verdict(ui: &Ui, verdict: &Verdict, published: Option<&Published>)
     if !verdict.notes.is_empty() {
         text += &format!("\n{}\n", ui.paint(Style::Bold, "to be known"));
         for note in &verdict.notes {
-            text += &format!("  - {}\n", printable(note));
+            text += &format!("  - {}\n", printable_in_line(note));
         }
     }
     ui.answer(&text)
