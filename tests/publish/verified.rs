@@ -196,7 +196,9 @@ fn seeds() {
     let place = published();
     let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/published");
     fs::create_dir_all(&seeds).unwrap();
-    let copy = |from: &str, to: &str| drop(fs::copy(place.path(from), seeds.join(to)).unwrap());
+    let copy = |from: &str, to: &str| {
+        fs::copy(place.path(from), seeds.join(to)).unwrap();
+    };
     copy("trust.policy", "trust.policy");
     for (name, to) in [("statement", "statement"), ("rebuilds/b11", "b1"), ("rebuilds/b12", "b2")] {
         copy(&format!("release/{name}.sigstore.json"), &format!("{to}.sigstore.json"));
