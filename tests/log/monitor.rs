@@ -116,7 +116,8 @@ fn who_rebuilt_it_and_who_got_something_else() {
     log(stated);
     assert_eq!(monitor(&keeper, "LOG", &["--days", "0"]).code, 0);
     // But it may be nobody's whose word counts.
-    let builder = |key: &PrivateKey| format!("quorum none\nbuilder B {}\n", key.public());
+    let builder =
+        |key: &PrivateKey| format!("quorum none\nbuilder B {}\nrebuild-quorum B\n", key.public());
     place.write("trust.policy", builder(&secret(8)));
     let trusted = ["--days", "0", "--trust", "trust.policy"];
     let ran = monitor(&keeper, "LOG", &trusted);
