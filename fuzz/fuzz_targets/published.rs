@@ -68,7 +68,7 @@ fn judge(trust: &[u8], files: &[Vec<u8>; 6]) -> Option<Answer> {
     let publication = Publication {
         statement: documents.next(),
         rebuilds: documents.collect(),
-        others: Vec::new(),
+        ..Publication::default()
     };
     let question = Question {
         trust: &trust,

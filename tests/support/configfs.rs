@@ -3,6 +3,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -105,6 +106,10 @@ fn answer(path: &Path, kernel: &Arc<Mutex<Kernel>>, with: fn(&mut Kernel) -> Vec
     thread::spawn(move || {
         // To open it waits for a reader.
         while let Ok(mut fifo) = OpenOptions::new().write(true).open(&path) {
+            // A test may have put something else there before this thread came to open it.
+            if !fifo.metadata().is_ok_and(|found| found.file_type().is_fifo()) {
+                break;
+            }
             let answer = with(&mut kernel.lock().unwrap());
             // The next reader must not find this one's FIFO, or it would read what is written here.
             let next = path.with_extension("next");
