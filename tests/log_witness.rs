@@ -509,8 +509,8 @@ fn a_quorum_is_the_policys() {
         assert_eq!(ran.code, 2, "{}", ran.stderr);
         assert!(ran.stderr.contains(words), "{}", ran.stderr);
     }
-    place.refuses(&["log", "witness", "LOG", "--witness", "E"], 2, &["of no `--policy`"]);
-    place.refuses(&["log", "witness", "LOG"], 2, &["--policy"]);
+    place.refuses(&["log", "witness", "LOG", "--witness", "E"], 2, &["of no `--trust`"]);
+    place.refuses(&["log", "witness", "LOG"], 2, &["--trust"]);
 }
 
 /// Witnesses that answer something else.

@@ -6,6 +6,7 @@
 
 import base64
 import hashlib
+import os
 import struct
 import sys
 
@@ -36,15 +37,15 @@ def line(name, key, signature):
     return b"\xe2\x80\x94 " + name + b" " + base64.b64encode(key_id(name, key) + signature)
 
 
-what, *arguments = [argument.encode() for argument in sys.argv[1:]]
+what, *arguments = [os.fsencode(argument) for argument in sys.argv[1:]]
 text = sys.stdin.buffer.read()
 if what == b"sign":
     name, seed, time = arguments[0], bytes.fromhex(arguments[1].decode()), int(arguments[2])
     public, private = ML_DSA_44.key_derive(seed)
     signature = ML_DSA_44.sign(private, message(name, time, text), deterministic=True)
     vkey = b"+".join([name, key_id(name, public).hex().encode(), base64.b64encode(b"\x06" + public)])
-    print(vkey.decode())
-    sys.stdout.buffer.write(line(name, public, struct.pack(">Q", time) + signature) + b"\n")
+    signed = line(name, public, struct.pack(">Q", time) + signature)
+    sys.stdout.buffer.write(vkey + b"\n" + signed + b"\n")
 else:
     name, _, material = arguments[0].split(b"+", 2)
     key = base64.b64decode(material)[1:]
