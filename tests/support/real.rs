@@ -64,6 +64,14 @@ pub fn manifests() -> PathBuf {
     static COPIED: OnceLock<PathBuf> = OnceLock::new();
     COPIED
         .get_or_init(|| {
+            // What test programs that have ended left there.
+            for entry in fs::read_dir(root()).unwrap().flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let process = name.strip_prefix("manifests-").map(|id| Path::new("/proc").join(id));
+                if process.is_some_and(|process| !process.exists()) {
+                    let _ = fs::remove_dir_all(entry.path());
+                }
+            }
             let to = root().join(format!("manifests-{}", std::process::id()));
             for directory in ["manifests", "kernels", "firmware", "servers"] {
                 let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
