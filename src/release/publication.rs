@@ -27,8 +27,9 @@ use crate::statement::provenance::{Provenance, REBUILD};
 /// The largest bundle or proof that is read.
 const MOST: u64 = 64 << 20;
 
-/// The most files of one kind that are read.
+/// The most files of one kind that are read, and the most bytes of them: they are held at once.
 const MOST_FILES: usize = 1024;
+const MOST_BYTES: u64 = 256 << 20;
 
 const BUNDLE: &str = ".sigstore.json";
 
@@ -74,7 +75,7 @@ fn check_words(root: &Path, signed: Option<&Document>) -> Result<()> {
 fn bundles(root: &Path, directory: &str) -> Result<Vec<String>> {
     let path = root.join(directory);
     let entries = walkdir::WalkDir::new(&path).min_depth(1).max_depth(1).sort_by_file_name();
-    let mut found = Vec::new();
+    let (mut found, mut size) = (Vec::new(), 0);
     for entry in entries {
         let entry = match entry {
             Ok(entry) => entry,
@@ -89,9 +90,15 @@ fn bundles(root: &Path, directory: &str) -> Result<Vec<String>> {
         if name.ends_with(BUNDLE) {
             found.push(format!("{directory}/{name}"));
         }
-        if found.len() > MOST_FILES {
-            let message = format!("`{}` has more than {MOST_FILES} bundles", path.display());
-            return Err(Error::new(Kind::Malformed, message));
+        size += entry.metadata().map_or(0, |metadata| metadata.len());
+        if found.len() > MOST_FILES || size > MOST_BYTES {
+            let message = format!(
+                "`{}` has more than {MOST_FILES} bundles, or more than {} MiB of files",
+                path.display(),
+                MOST_BYTES >> 20
+            );
+            return Err(Error::new(Kind::Malformed, message)
+                .hint("take away what is not needed: one bundle a builder is enough"));
         }
     }
     Ok(found)

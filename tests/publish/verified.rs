@@ -201,6 +201,12 @@ fn what_is_missing_or_changed_is_named() {
     rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
     assert_eq!(verify(&place, &[]).code, 30);
     fs::remove_file(pipe).unwrap();
+    // More than anybody reads, although it takes no room on the disk.
+    let sparse = fs::File::create(place.path("release/rebuilds/big.sigstore.json")).unwrap();
+    sparse.set_len(1 << 30).unwrap();
+    let ran = verify(&place, &[]);
+    assert!(ran.code == 30 && ran.stderr.contains("256 MiB"), "{ran:?}");
+    fs::remove_file(place.path("release/rebuilds/big.sigstore.json")).unwrap();
     // Wrong use.
     place.write("bad.policy", "quorum none\nwitnes W1 x\n");
     let ran = place.run(&["verify", "--release", "release", "--trust", "bad.policy"]);
