@@ -2,12 +2,14 @@
 //! enough witnesses have seen it.
 
 use std::collections::BTreeMap;
+use std::error::Error as StdError;
 
 use serde::Serialize;
 
 use super::trust::Trust;
 use super::{Document, Question};
 use crate::digest::Sha256;
+use crate::error::in_one_line;
 use crate::log::checkpoint::Checkpoint;
 use crate::log::entry::Entry;
 use crate::log::merkle;
@@ -52,9 +54,7 @@ pub(super) fn logged(
     question: &Question<'_>,
     heads: &mut Heads,
 ) -> Result<InLog, Failure> {
-    let form = |error: &dyn std::error::Error| {
-        (Reason::LogProofForm, format!("{}: {}", document.name, crate::error::in_one_line(error)))
-    };
+    let form = |error: &dyn StdError| malformed(&document.name, error);
     let mut proofs = Vec::new();
     if let Some(bytes) = &document.proof {
         proofs.push(Proof::from_bytes(bytes).map_err(|error| form(&error))?);
@@ -99,9 +99,7 @@ fn included(
     trust: &Trust,
     heads: &mut Heads,
 ) -> Result<InLog, Failure> {
-    let head = proof.tree_head().map_err(|error| {
-        (Reason::LogProofForm, format!("{name}: {}", crate::error::in_one_line(&error)))
-    })?;
+    let head = proof.tree_head().map_err(|error| malformed(name, &error))?;
     signed_by_log(&proof.checkpoint, &head, trust)?;
     let root = merkle::inclusion_root(proof.index, head.size, leaf, &proof.hashes);
     if root != Some(head.root) {
@@ -113,6 +111,11 @@ fn included(
     }
     heads.add(&head);
     Ok(InLog { origin: head.origin, index: proof.index, size: head.size, witnesses: Vec::new() })
+}
+
+/// That something is no proof, or holds no checkpoint.
+fn malformed(name: &str, error: &dyn StdError) -> Failure {
+    (Reason::LogProofForm, format!("{name}: {}", in_one_line(error)))
 }
 
 /// That a log which is believed has signed a checkpoint of its own.
@@ -138,9 +141,8 @@ pub(super) fn signed_by_log(note: &Note, head: &Checkpoint, trust: &Trust) -> Re
 /// That a checkpoint which is shown is one to go by: of a log that is believed, seen by enough witnesses, and
 /// recently enough. Without that, whoever shows it could show an old one, or another one to somebody else.
 pub(super) fn to_go_by(note: &Note, trust: &Trust, at: Time) -> Result<Checkpoint, Failure> {
-    let head = Checkpoint::parse(&note.text).map_err(|error| {
-        (Reason::LogProofForm, format!("what the log shows: {}", crate::error::in_one_line(&error)))
-    })?;
+    let head =
+        Checkpoint::parse(&note.text).map_err(|error| malformed("its checkpoint", &error))?;
     signed_by_log(note, &head, trust)?;
     witnessed(note, trust, at)?;
     Ok(head)

@@ -112,23 +112,33 @@ impl Verdict {
     /// [`Kind::Rejected`] when the place leads out of the release; [`Kind::Environment`] when it cannot be
     /// written.
     pub fn keep(&self, root: &Path) -> Result<PathBuf> {
-        let directory = root.join(layout::REBUILDS);
+        let directory = rebuilds(root)?;
         let failed = || format!("failed writing to `{}`", directory.display());
-        match fs::symlink_metadata(&directory) {
-            Ok(metadata) if metadata.is_dir() => {}
-            Ok(_) => {
-                let message = format!("`{}` is not a directory", directory.display());
-                return Err(Error::new(Kind::Rejected, message)
-                    .hint("a release has one there; nothing was written"));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir(&directory).context(Kind::Environment, failed)?;
-            }
-            Err(error) => return Err(error).context(Kind::Environment, failed),
-        }
         let path = directory.join(format!("{}.json", self.rebuilder));
         let json = self.to_json().context(Kind::Environment, failed)?;
         whole::write(&path, &json)?;
         Ok(path)
     }
+}
+
+/// The directory of rebuilders' words in the release at `root`, which is made if it is not there.
+///
+/// # Errors
+/// [`Kind::Rejected`] when the place leads out of the release; [`Kind::Environment`] when it cannot be made.
+pub fn rebuilds(root: &Path) -> Result<PathBuf> {
+    let directory = root.join(layout::REBUILDS);
+    let failed = || format!("failed writing to `{}`", directory.display());
+    match fs::symlink_metadata(&directory) {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => {
+            let message = format!("`{}` is not a directory", directory.display());
+            return Err(Error::new(Kind::Rejected, message)
+                .hint("a release has one there; nothing was written"));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir(&directory).context(Kind::Environment, failed)?;
+        }
+        Err(error) => return Err(error).context(Kind::Environment, failed),
+    }
+    Ok(directory)
 }

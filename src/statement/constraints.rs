@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Sha384;
 use crate::launch::Signature;
 use crate::report::Product;
+use crate::report::describe::hex;
 use crate::report::fields::Signer;
 use crate::report::policy::{self, Policy, ReportData};
 
@@ -128,8 +129,4 @@ impl From<&policy::MinimumTcb> for MinimumTcb {
         let policy::MinimumTcb { product, cpu, fmc, bootloader, tee, snp, microcode } = *tcb;
         Self { product, cpu, fmc, bootloader, tee, snp, microcode }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,7 +1,6 @@
 //! What a rebuilder found, signed: provenance of what was built again, with the verdict in it. Agreement and
 //! disagreement have the same form, so that silence is neither.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -17,7 +16,7 @@ use crate::log::submit::Submission;
 use crate::release::open::Release;
 use crate::release::reproduce::{Outcome, Rebuilt};
 use crate::release::subjects::subjects;
-use crate::release::verdict::{Answer, Verdict};
+use crate::release::verdict::{Answer, Verdict, rebuilds};
 use crate::release::{dependencies, layout};
 use crate::report::Time;
 use crate::statement::intoto::{Digests, Statement};
@@ -126,17 +125,7 @@ impl Signing<'_> {
         // Whoever looks for what the publisher says is to find who disagrees.
         let submission = Submission { envelope, key, about: claimed(release) };
         let bundled = bundles(self.log.as_ref(), vec![submission])?;
-        let directory = release.join(layout::REBUILDS);
-        match fs::symlink_metadata(&directory) {
-            Ok(found) if !found.is_dir() => {
-                let message = format!("`{}` is not a directory", directory.display());
-                return Err(Error::new(Kind::Rejected, message));
-            }
-            Ok(_) => {}
-            Err(_) => fs::create_dir(&directory).context(Kind::Environment, || {
-                format!("failed making `{}`", directory.display())
-            })?,
-        }
+        rebuilds(release)?;
         let path = release.join(layout::rebuild_bundle(&verdict.rebuilder));
         let files = bundled.iter().map(|bundled| bundled.write(&path));
         Ok(Some(files.collect::<Result<Vec<_>>>()?.concat()))
