@@ -64,8 +64,8 @@ pub fn manifests() -> PathBuf {
     static COPIED: OnceLock<PathBuf> = OnceLock::new();
     COPIED
         .get_or_init(|| {
-            // What test programs that have ended left there.
-            for entry in fs::read_dir(root()).unwrap().flatten() {
+            // What test programs that have ended left there; a fresh clone has no such directory yet.
+            for entry in fs::read_dir(root()).into_iter().flatten().flatten() {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 let process = name.strip_prefix("manifests-").map(|id| Path::new("/proc").join(id));
                 if process.is_some_and(|process| !process.exists()) {
