@@ -202,6 +202,18 @@ fn small_files_have_a_bound() {
     assert_eq!(bench.client.get_small(&url, 1_200_000).unwrap().len(), 1_200_000);
 }
 
+/// Each byte comes in time, and the file never would.
+#[test]
+fn a_small_file_that_drips_is_given_up() {
+    let bench = Bench::new();
+    let settings = Settings { patience: Duration::from_millis(400), ..Settings::default() };
+    let client = Client::new(&settings).unwrap();
+    bench.server.fault("file", Fault::Drip(Duration::from_millis(20)));
+    let dripped = client.get_small(&bench.server.url("file"), 1_200_000);
+    assert!(matches!(dripped, Err(Error::TooSlow { .. })), "{dripped:?}");
+    assert_eq!(bench.server.requests().len(), 1);
+}
+
 #[test]
 fn local_files() {
     let bench = Bench::new();

@@ -8,7 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::Digest as _;
 use ureq::ResponseExt as _;
@@ -26,7 +26,8 @@ pub struct Settings {
     pub attempts: u32,
     /// The wait before the second attempt; it doubles before each further one.
     pub pause: Duration,
-    /// How long a connection, an answer, or the next bytes of a body may take.
+    /// How long a connection, an answer, or the next bytes of a body may take; and a small file altogether, with a
+    /// second more for every [`SLOWEST`] bytes.
     pub patience: Duration,
 }
 
@@ -36,6 +37,7 @@ pub struct Client {
     agent: ureq::Agent,
     attempts: u32,
     pause: Duration,
+    patience: Duration,
     /// What every request says about who asks (RFC 9110, section 11.6.2); a redirection is not told.
     authorization: Option<Hidden>,
 }
@@ -122,6 +124,12 @@ pub enum Error {
         /// The bound.
         max: u64,
     },
+    /// A small file comes in small pieces.
+    #[error("`{url}` comes too slowly to be waited for")]
+    TooSlow {
+        /// What was asked for.
+        url: String,
+    },
     /// No answer, or the answer broke off, as often as was tried.
     #[error("`{url}` cannot be reached: check the network, the proxy and the address")]
     Unreachable {
@@ -170,6 +178,7 @@ impl Client {
             agent: config.build().new_agent(),
             attempts: settings.attempts.max(1),
             pause: settings.pause,
+            patience: settings.patience,
             authorization: None,
         })
     }
@@ -216,7 +225,7 @@ impl Client {
         let (status, headers) = (response.status().as_u16(), response.headers());
         let media_type = header(headers, "content-type")
             .map(|text| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
-        let body = at_most(response.into_body().into_reader(), url, max_bytes)?;
+        let body = self.at_most(response.into_body().into_reader(), url, max_bytes)?;
         Ok(Answer { status, media_type, body })
     }
 
@@ -309,7 +318,7 @@ impl Client {
                 status => return Err(refused(url, status, response.headers())),
             }
         };
-        Ok((at, at_most(body, url, max)?))
+        Ok((at, self.at_most(body, url, max)?))
     }
 
     /// One attempt to make `part` complete. `Ok` means that it has exactly `size` bytes.
@@ -360,6 +369,27 @@ impl Client {
             return Err(mismatch(url, format!("{size} bytes"), format!("{offered} bytes")));
         }
         part.fill(url, &mut response.into_body().into_reader(), size, progress)
+    }
+
+    /// All of a body that has at most `max` bytes. That each byte comes in time is not enough: they may come one by one.
+    fn at_most(&self, mut body: impl Read, url: &str, max: u64) -> Result<Vec<u8>, Error> {
+        let since = Instant::now();
+        let mut bytes = Vec::new();
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            match body.read(&mut buffer) {
+                Ok(0) => return Ok(bytes),
+                Ok(count) => bytes.extend_from_slice(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(unreachable(url, error)),
+            }
+            if bytes.len() as u64 > max {
+                return Err(Error::TooLarge { url: without_credentials(url), max });
+            }
+            if since.elapsed() > self.patience + Duration::from_secs(bytes.len() as u64 / SLOWEST) {
+                return Err(Error::TooSlow { url: without_credentials(url) });
+            }
+        }
     }
 
     fn wait(&self, attempt: u32) {
@@ -549,18 +579,6 @@ fn open_local(url: &str, path: &Path) -> Result<File, Error> {
     })
 }
 
-/// All of a body that has at most `max` bytes.
-fn at_most(body: impl Read, url: &str, max: u64) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::new();
-    body.take(max.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(|error| unreachable(url, error))?;
-    match bytes.len() as u64 > max {
-        true => Err(Error::TooLarge { url: without_credentials(url), max }),
-        false => Ok(bytes),
-    }
-}
-
 fn refused(url: &str, status: u16, headers: &HeaderMap) -> Error {
     let url = without_credentials(url);
     let seconds = || headers.get("retry-after")?.to_str().ok()?.trim().parse().ok();
@@ -594,6 +612,9 @@ fn content_range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
 }
 
 const BUFFER: usize = 64 << 10;
+
+/// The slowest line, in bytes a second, on which a small file is waited for to its end.
+pub const SLOWEST: u64 = 8 << 10;
 
 /// An attempt that brought this much further is no failure: it resets the count of attempts, so a
 /// shaky line gets there, while a server that sends a byte at a time does not hold us for ever.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 /// How the server misbehaves, once.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub enum Fault {
     Body(Vec<u8>),
     /// Promises the whole body, and falls silent after so many bytes of it.
     Stall(usize),
+    /// Sends the body a byte at a time, with so much time between them.
+    Drip(Duration),
     /// Closes the connection without an answer.
     Hang,
 }
@@ -196,12 +199,18 @@ impl Shared {
         }
         let stalls = matches!(fault, Some(Fault::Stall(_)));
         if let Some(Fault::Cut(length) | Fault::CutWithoutLength(length) | Fault::Stall(length)) =
-            fault
+            &fault
         {
-            body.truncate(length);
+            body.truncate(*length);
         }
         head.push_str("Connection: close\r\n\r\n");
         stream.write_all(head.as_bytes())?;
+        if let Some(Fault::Drip(pause)) = fault {
+            return body.chunks(1).try_for_each(|byte| {
+                thread::sleep(pause);
+                stream.write_all(byte)
+            });
+        }
         stream.write_all(&body)?;
         if stalls {
             // Until the client goes away.
