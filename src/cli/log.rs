@@ -20,6 +20,7 @@ use crate::cli::settings::Settings;
 use crate::cli::ui::Ui;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::bounded;
+use crate::log::verify::Signers;
 use crate::log::{Note, SignerKey, VerifierKey, note};
 use crate::published::trust::{LARGEST, Trust};
 
@@ -98,6 +99,27 @@ pub(super) fn verifier(text: &str) -> std::result::Result<VerifierKey, String> {
 fn read_trust(path: &Path) -> Result<Trust> {
     let bytes = bounded::at_most(path, LARGEST as u64)?;
     Trust::of_logs(&path.display().to_string(), &bytes)
+}
+
+/// Whose word counts: that of one log with all these witnesses, or what a policy says.
+fn signers(
+    log: Option<&VerifierKey>,
+    witnesses: &[VerifierKey],
+    policy: Option<&Trust>,
+) -> Result<Signers> {
+    let of_policy = |policy: &Trust| Signers {
+        logs: policy.logs.iter().map(|log| log.key.clone()).collect(),
+        witnesses: policy
+            .witnesses
+            .iter()
+            .map(|(name, witness)| (name.clone(), witness.key.clone()))
+            .collect(),
+        quorum: policy.quorum.clone(),
+    };
+    let signers = log.map(|log| Signers::all_of(log.clone(), witnesses));
+    signers.or_else(|| policy.map(of_policy)).filter(|signers| !signers.logs.is_empty()).ok_or_else(
+        || Error::new(Kind::Usage, "the policy names no log").hint("say it with a `log` line"),
+    )
 }
 
 /// A checkpoint out of a file.

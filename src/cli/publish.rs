@@ -22,7 +22,7 @@ use crate::release::open::Release;
 use crate::release::subjects::subjects;
 use crate::release::{dependencies, layout};
 use crate::report::{Policy, Time};
-use crate::statement::constraints::{self, Constraints};
+use crate::statement::constraints::{Constraints, Scheme};
 use crate::statement::intoto::{Digests, Predicate, Statement, StatementError, Subject};
 use crate::statement::key::PublicKey;
 use crate::statement::launch::{Launch, Recipe, Revoked, Validity, measurements};
@@ -263,8 +263,7 @@ fn constraints(policy: &Policy, release: &Release) -> Result<Constraints> {
     let mut constraints = Constraints::of(policy);
     let has_agent = release.manifest()?.evidence.is_some();
     if constraints.report_data_scheme.is_none() && has_agent {
-        constraints.report_data_scheme =
-            constraints::scheme(constraints::LABELLED).map(str::to_owned);
+        constraints.report_data_scheme = Some(Scheme::Labelled);
     }
     Ok(constraints)
 }

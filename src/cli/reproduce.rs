@@ -81,7 +81,7 @@ impl Reproduce {
             }
             write::check_target(keep)?;
         }
-        let signing = self.signature.open()?;
+        let signing = self.signature.open(&self.release)?;
         let store = settings.store()?;
         if let Some(path) = &self.bundle {
             bundle::bring(path, &store, ui)?;

@@ -85,8 +85,13 @@ pub fn add_signatures(path: &Path, text: &str, signatures: &[Signature]) -> Resu
         return Ok(false);
     }
     signatures.iter().cloned().for_each(|signature| note.add(signature));
+    let note = note.to_string();
+    // What nobody could read is not written.
+    Note::parse(&note).context(Kind::Usage, || {
+        format!("`{}` would have more cosignatures than a note can", reader.name(CHECKPOINT))
+    })?;
     let mut staging = Staging::begin(path)?;
-    staging.write(CHECKPOINT.to_owned(), note.to_string().as_bytes())?;
+    staging.write(CHECKPOINT.to_owned(), note.as_bytes())?;
     staging.settle()?;
     Ok(true)
 }

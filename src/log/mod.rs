@@ -26,6 +26,7 @@ pub mod note;
 pub mod proof;
 #[cfg(feature = "host")]
 pub mod prove;
+pub mod quorum;
 #[cfg(feature = "host")]
 pub mod reader;
 pub mod reason;
@@ -47,4 +48,5 @@ pub use cosignature::{CosignError, cosign};
 pub use key::{Algorithm, KeyError, SignerKey, VerifierKey};
 pub use note::{Note, NoteError, Signature};
 pub use proof::{Proof, ProofError};
+pub use quorum::Quorum;
 pub use signed::Signed;

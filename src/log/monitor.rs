@@ -17,7 +17,7 @@ use crate::log::reason::Reason;
 use crate::log::submit::statement_path;
 use crate::log::tile::WIDTH;
 use crate::log::tree::Tree;
-use crate::log::verify::{self, Finding, Trust};
+use crate::log::verify::{self, Finding, Signers};
 use crate::statement::dsse::{MAX_PAYLOAD, PAYLOAD_TYPE, pae};
 use crate::statement::intoto::Statement;
 use crate::statement::key::PublicKey;
@@ -62,7 +62,7 @@ pub struct Release {
 #[derive(Clone, Debug)]
 pub struct Watch {
     /// Whose word counts.
-    pub trust: Trust,
+    pub signers: Signers,
     /// My key, and the digests of what I signed with it.
     pub mine: Option<(PublicKey, BTreeSet<Sha256>)>,
     /// Whose rebuilds count; without, those of everyone but the release's publisher.
@@ -91,7 +91,7 @@ pub struct Seen {
 pub fn look(reader: &Reader, state: State, watch: &Watch) -> Result<Seen> {
     let note = reader.checkpoint()?;
     let name = reader.name(CHECKPOINT);
-    let (checkpoint, mut findings) = verify::checkpoint(&note, &watch.trust, &name)?;
+    let (checkpoint, mut findings) = verify::checkpoint(&note, &watch.signers, &name)?;
     let before = last_seen(&state)?;
     let from = before.as_ref().map_or(0, |before| before.size);
     let nothing =

@@ -15,10 +15,14 @@ pub enum Reason {
     Rollback,
     /// A proof, or an entry, that does not lead to the signed root.
     Inclusion,
-    /// No signature by the log's key, or one that does not hold.
+    /// No signature by the log's key.
+    Unknown,
+    /// A signature by the log's key that does not hold.
     Signature,
-    /// No signature by a witness that was asked for, or one that does not hold.
-    Witness,
+    /// A cosignature by a known witness that does not hold.
+    WitnessSignature,
+    /// Too few cosignatures.
+    WitnessQuorum,
     /// Another log than the one that was asked for.
     Origin,
     /// A file of the log is not what the signed root says.
@@ -35,12 +39,14 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::SplitView,
         Self::Rollback,
         Self::Inclusion,
+        Self::Unknown,
         Self::Signature,
-        Self::Witness,
+        Self::WitnessSignature,
+        Self::WitnessQuorum,
         Self::Origin,
         Self::Damaged,
         Self::Missing,
@@ -55,8 +61,10 @@ impl Reason {
             Self::SplitView => "log-split-view",
             Self::Rollback => "log-rollback",
             Self::Inclusion => "log-inclusion",
+            Self::Unknown => "log-unknown",
             Self::Signature => "log-signature",
-            Self::Witness => "log-witness",
+            Self::WitnessSignature => "witness-signature",
+            Self::WitnessQuorum => "witness-quorum",
             Self::Origin => "log-origin",
             Self::Damaged => "log-damaged",
             Self::Missing => "log-missing",
@@ -76,8 +84,12 @@ impl Reason {
             Self::Inclusion => {
                 "the entry is not in the tree that was signed, or not where the proof says"
             }
-            Self::Signature => "the checkpoint is not signed by the log's key",
-            Self::Witness => "the checkpoint is not cosigned by a witness that is asked for",
+            Self::Unknown => "no key that counts has signed the checkpoint",
+            Self::Signature => "the checkpoint names the log's key, and that key did not sign it",
+            Self::WitnessSignature => {
+                "the checkpoint names a witness's key, and that key did not sign it"
+            }
+            Self::WitnessQuorum => "too few witnesses have signed the checkpoint",
             Self::Origin => "the checkpoint is of another log",
             Self::Damaged => "a file of the log is not what the signed root says",
             Self::Missing => "a file that the checkpoint promises is not there",

@@ -10,6 +10,7 @@ use crate::log::merkle;
 use crate::log::note::Note;
 use crate::log::proof::Proof;
 use crate::log::prove;
+use crate::log::quorum::Quorum;
 use crate::log::reason::Reason;
 use crate::log::signed::Signed;
 use crate::log::tile::{Content, Tile};
@@ -17,11 +18,82 @@ use crate::log::tree::Tree;
 
 /// Whose word counts.
 #[derive(Clone, Debug)]
-pub struct Trust {
-    /// The log's key, whose name is the log's origin.
-    pub log: VerifierKey,
-    /// Witnesses, of which each must have cosigned.
-    pub witnesses: Vec<VerifierKey>,
+pub struct Signers {
+    /// The keys of logs, each named after its log's origin. A log that changes its key has two for a while.
+    pub logs: Vec<VerifierKey>,
+    /// Witnesses, by the names that the quorum has for them.
+    pub witnesses: Vec<(String, VerifierKey)>,
+    /// Whose cosignatures a checkpoint needs.
+    pub quorum: Quorum,
+}
+
+impl Signers {
+    /// One log, and witnesses of which each must have cosigned.
+    pub fn all_of(log: VerifierKey, witnesses: &[VerifierKey]) -> Self {
+        let named = |key: &VerifierKey| (key.name().to_owned(), key.clone());
+        let member = |key: &VerifierKey| Quorum::Member(key.name().to_owned());
+        Self {
+            logs: vec![log],
+            witnesses: witnesses.iter().map(named).collect(),
+            quorum: match witnesses {
+                [] => Quorum::None,
+                witnesses => Quorum::Group {
+                    threshold: witnesses.len(),
+                    members: witnesses.iter().map(member).collect(),
+                },
+            },
+        }
+    }
+
+    /// The same logs, whoever watches them.
+    #[must_use]
+    pub fn unwitnessed(&self) -> Self {
+        Self { logs: self.logs.clone(), witnesses: Vec::new(), quorum: Quorum::None }
+    }
+
+    /// What is wrong with the signature of the log whose origin this is.
+    fn log(&self, note: &Note, origin: &str, name: &str) -> Option<Finding> {
+        let own = || self.logs.iter().filter(|key| key.name() == origin);
+        if let Some(key) = self.logs.iter().find(|key| key.verify(note) == Signed::Bad) {
+            let message =
+                format!("`{name}` has a signature that does not hold, by `{}`", key.name());
+            return Some(Finding::new(Reason::Signature, message));
+        }
+        if own().next().is_none() {
+            let asked: Vec<_> = self.logs.iter().map(|key| format!("`{}`", key.name())).collect();
+            let asked = asked.join(", ");
+            let message = format!("`{name}` is of the log `{origin}`, asked for is {asked}");
+            return Some(Finding::new(Reason::Origin, message));
+        }
+        let signed = own().any(|key| key.verify(note).is_good());
+        (!signed).then(|| {
+            let message = format!("`{name}` has no signature by the key of `{origin}`");
+            Finding::new(Reason::Unknown, message)
+        })
+    }
+
+    /// What is wrong with the cosignatures.
+    fn witnesses(&self, note: &Note, name: &str) -> Vec<Finding> {
+        let signed = |(witness, key): &(String, VerifierKey)| (witness.clone(), key.verify(note));
+        let signed: Vec<(String, Signed)> = self.witnesses.iter().map(signed).collect();
+        let bad = signed.iter().filter(|(_, signed)| *signed == Signed::Bad);
+        let bad = bad.map(|(witness, _)| {
+            let message = format!("`{name}` has a cosignature that does not hold, by `{witness}`");
+            Finding::new(Reason::WitnessSignature, message)
+        });
+        let mut findings: Vec<Finding> = bad.collect();
+        // Two keys of one name are one witness only if both have signed.
+        let holds = |asked: &str| {
+            let mut named = signed.iter().filter(|(witness, _)| witness == asked).peekable();
+            named.peek().is_some() && named.all(|(_, signed)| signed.is_good())
+        };
+        if findings.is_empty() && !self.quorum.is_reached(&holds) {
+            let wanted = self.quorum.describe();
+            let message = format!("`{name}` has too few cosignatures; wanted: {wanted}");
+            findings.push(Finding::new(Reason::WitnessQuorum, message));
+        }
+        findings
+    }
 }
 
 /// One thing that is wrong.
@@ -70,28 +142,16 @@ pub fn verdict(findings: &[Finding], what: &str) -> Result<()> {
 ///
 /// # Errors
 /// [`Kind::Malformed`] when the note is no checkpoint.
-pub fn checkpoint(note: &Note, trust: &Trust, name: &str) -> Result<(Checkpoint, Vec<Finding>)> {
+pub fn checkpoint(
+    note: &Note,
+    signers: &Signers,
+    name: &str,
+) -> Result<(Checkpoint, Vec<Finding>)> {
     let checkpoint = Checkpoint::parse(&note.text).map_err(|error| {
         Error::caused(Kind::Malformed, format!("`{name}` is no checkpoint"), error)
     })?;
-    let mut findings = Vec::new();
-    if checkpoint.origin != trust.log.name() {
-        let (origin, asked) = (&checkpoint.origin, trust.log.name());
-        let message = format!("`{name}` is of the log `{origin}`, asked for is `{asked}`");
-        findings.push(Finding::new(Reason::Origin, message));
-    }
-    let mut must_sign = |key: &VerifierKey, reason| {
-        let how = match key.verify(note) {
-            Signed::Good { .. } => return,
-            Signed::Absent => "has no signature by",
-            Signed::Bad => "has a signature that does not hold, by",
-        };
-        findings.push(Finding::new(reason, format!("`{name}` {how} `{}`", key.name())));
-    };
-    must_sign(&trust.log, Reason::Signature);
-    for witness in &trust.witnesses {
-        must_sign(witness, Reason::Witness);
-    }
+    let log = signers.log(note, &checkpoint.origin, name);
+    let findings = log.into_iter().chain(signers.witnesses(note, name)).collect();
     Ok((checkpoint, findings))
 }
 
@@ -130,7 +190,7 @@ pub fn goes_on(
 }
 
 /// What is wrong with the files of a log: every entry is hashed, every tile is held against the ones above and
-/// below. `progress` is told how many files of how many were read.
+/// below. `progress` is told how many files were read.
 ///
 /// # Errors
 /// When the log cannot be read.
@@ -160,10 +220,10 @@ pub fn files(tree: &mut Tree<'_>, mut progress: impl FnMut(u64)) -> Result<Vec<F
 pub fn proof(
     proof: &Proof,
     entry: &[u8],
-    trust: &Trust,
+    signers: &Signers,
     name: &str,
 ) -> Result<(Checkpoint, Vec<Finding>)> {
-    let (checkpoint, mut findings) = self::checkpoint(&proof.checkpoint, trust, name)?;
+    let (checkpoint, mut findings) = self::checkpoint(&proof.checkpoint, signers, name)?;
     let leaf = merkle::leaf(entry);
     let root = merkle::inclusion_root(proof.index, checkpoint.size, leaf, &proof.hashes);
     if root != Some(checkpoint.root) {

@@ -3,10 +3,10 @@
 
 use serde_json::json;
 
-use crate::report::policy::Policy;
+use crate::report::policy::{Policy, ReportData};
 use crate::report::verdict::Ledger;
 use crate::report::{self, Reason};
-use crate::statement::constraints::Constraints;
+use crate::statement::constraints::{Constraints, Scheme};
 
 const CHECK: &str = "statement-constraints";
 
@@ -26,6 +26,33 @@ pub(super) fn check(
     match unmet.as_slice() {
         [] => ledger.passed(CHECK, "the machine is what the publisher says that it must be"),
         unmet => ledger.failed(CHECK, Reason::StatementConstraints, unmet.join("; ")),
+    }
+    if let Some(scheme) = constraints.report_data_scheme {
+        report_data(scheme, machine.policy.report_data, ledger);
+    }
+}
+
+/// That REPORT_DATA was checked as the publisher says that it is made: by another scheme, what was checked is not
+/// what the workload means by it.
+fn report_data(stated: Scheme, checked: ReportData, ledger: &mut Ledger) {
+    const CHECK: &str = "statement-report-data";
+    let stated_name = stated.name();
+    match Scheme::of(checked) {
+        Some(checked) if checked == stated => {
+            ledger.passed(CHECK, format!("checked as it is made: `{stated_name}`"));
+        }
+        // Whoever gives all the bytes has made them himself, by whatever scheme.
+        Some(Scheme::Raw) | None => ledger.not_checked(
+            CHECK,
+            format!("the publisher says that it is made by the scheme `{stated_name}`, and nothing was checked by that"),
+        ),
+        Some(checked) => {
+            let says = format!(
+                "it was checked by the scheme `{}`, and the publisher says that it is made by `{stated_name}`",
+                checked.name()
+            );
+            ledger.failed(CHECK, Reason::StatementConstraints, says);
+        }
     }
 }
 

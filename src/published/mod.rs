@@ -11,8 +11,8 @@
 //! believe is the verifier's own file ([`Trust`]); nothing that was published says it.
 
 mod constraints;
+mod distinct;
 mod logged;
-mod quorum;
 mod rebuilds;
 mod signer;
 mod stated;
@@ -32,7 +32,6 @@ use crate::statement::dsse::Envelope;
 use crate::statement::launch::Measurements;
 
 pub use logged::InLog;
-pub use quorum::Quorum;
 pub use rebuilds::{Counted, Rebuilds};
 pub use stated::Stated;
 pub use trust::Trust;

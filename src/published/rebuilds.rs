@@ -9,13 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::distinct::distinct;
 use super::logged::{Failure, Heads, logged};
-use super::quorum::{Quorum, distinct};
 use super::signer::{Signer, signer};
 use super::trust::{OnDisagree, Trust};
 use super::{Document, Question};
 use crate::digest::Sha256;
 use crate::error::in_one_line;
+use crate::log::Quorum;
 use crate::report::Reason;
 use crate::report::time::Time;
 use crate::report::verdict::Ledger;
@@ -153,6 +154,18 @@ fn vote<'a>(
     let other = statement.subjects.iter().find(|subject| {
         release.files.get(&subject.name).is_some_and(|known| *known != subject.digest.sha256)
     });
+    // Whoever compared with a damaged copy has built this release all the same: he speaks against his copy.
+    let is_same = |file: &String, known: &Sha256| {
+        statement.subject(file).is_some_and(|it| it.digest.sha256 == *known)
+    };
+    let is_this = verdict.measurements == release.measurements
+        && release.files.iter().all(|(file, known)| is_same(file, known))
+        && verdict.files.iter().all(|file| release.files.contains_key(file));
+    if is_this && (!verdict.matches || !verdict.measured) {
+        ledger
+            .note(format!("{name}, of `{builder}`, is on a copy of the release that was damaged"));
+        return Ok(None);
+    }
     let differs = match (&verdict.first_difference, other) {
         (Some(first), _) => Some(format!("[{}] {}: {}", first.cause, first.place, first.what)),
         (None, _) if !verdict.matches || !verdict.measured || !verdict.files.is_empty() => {
@@ -216,8 +229,10 @@ impl Tally {
             }
             !early
         });
+        let mut seen_long_ago = false;
         votes.retain(|vote| match &vote.logged {
             Err((reason, says)) if vote.differs.is_none() => {
+                seen_long_ago |= *reason == Reason::LogStale;
                 let says = format!("`{name}`: {says}");
                 match reason {
                     // What may come yet.
@@ -239,7 +254,11 @@ impl Tally {
         // Of two of the same second, the one that disagrees.
         votes.sort_by_key(|vote| (vote.finished, vote.differs.is_some()));
         let Some(vote) = votes.pop() else {
-            return self.rebuilds.silent.push(name.to_owned());
+            if !seen_long_ago {
+                return self.rebuilds.silent.push(name.to_owned());
+            }
+            self.stale_agree.insert(name.to_owned());
+            return self.rebuilds.stale.push(name.to_owned());
         };
         if !votes.is_empty() {
             ledger.note(format!("`{name}` has voted {} times; the newest counts", votes.len() + 1));

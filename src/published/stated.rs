@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::{Serialize, Serializer};
 
-use super::logged::{Heads, InLog, logged};
+use super::logged::{self, Heads, InLog, logged};
 use super::signer::{Signer, signer};
 use super::{Document, Known, Question};
 use crate::digest::Sha256;
@@ -125,12 +125,13 @@ fn subjects(statement: &Statement<Launch>, release: &Known, ledger: &mut Ledger)
     let subjects = statement.subjects.iter().map(|it| (it.name.as_str(), it.digest.sha256));
     let mut same: BTreeSet<&str> = BTreeSet::new();
     let mut other: BTreeSet<&str> = BTreeSet::new();
+    let mut unseen: Vec<&str> = Vec::new();
     for (name, digest) in recipe.into_iter().chain(subjects) {
         match release.files.get(name) {
-            Some(found) if *found == digest => same.insert(name),
-            Some(_) => other.insert(name),
-            None => false,
-        };
+            Some(found) if *found == digest => drop(same.insert(name)),
+            Some(_) => drop(other.insert(name)),
+            None => unseen.push(name),
+        }
     }
     // What a statement does not speak of is not vouched for by it.
     let silent = |name: &&String| statement.subject(name).is_none();
@@ -144,7 +145,11 @@ fn subjects(statement: &Statement<Launch>, release: &Known, ledger: &mut Ledger)
                     "; the large ones count as the launch record has them (`--artifacts` reads them)"
                 }
             };
-            ledger.passed(check, format!("it is of these {} files{how}", same.len()));
+            let unseen = match unseen.as_slice() {
+                [] => String::new(),
+                names => format!("; not compared: {}", names.join(", ")),
+            };
+            ledger.passed(check, format!("it is of these {} files{how}{unseen}", same.len()));
         }
         (true, silent) => {
             ledger.failed(check, reason, format!("it does not speak of {}", silent.join(", ")));
@@ -198,7 +203,7 @@ fn standing(own: Sha256, question: &Question<'_>, ledger: &mut Ledger) {
             Some(Said::About { revokes, supersedes, sequence, since }) => {
                 looked += 1;
                 if let Some(found) = revokes.iter().find(|revoked| revoked.statement == own) {
-                    against.push((Reason::StatementRevoked, found.reason.clone()));
+                    against.push((Reason::StatementRevoked, format!("revoked: {}", found.reason)));
                 }
                 if supersedes.contains(&own) && since <= at {
                     let says = format!("number {sequence} stands in its place");
@@ -208,6 +213,8 @@ fn standing(own: Sha256, question: &Question<'_>, ledger: &mut Ledger) {
         }
     }
     let others = format!("{looked} other statements of publishers leave it as it is");
+    // What is not to be gone by was not read.
+    let log = log.filter(|log| logged::to_go_by(log.checkpoint(), trust, at).is_ok());
     match (against.is_empty(), log) {
         (false, _) => {
             for (reason, says) in against {
@@ -219,7 +226,7 @@ fn standing(own: Sha256, question: &Question<'_>, ledger: &mut Ledger) {
         (true, None) => ledger.not_checked(
             CHECK,
             format!(
-                "whether it was revoked or superseded is seen by `--log`; in the release, {others}"
+                "whether it was revoked or superseded is seen in a log to go by (`--log`); in the release, {others}"
             ),
         ),
     }

@@ -23,8 +23,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Sha256;
 use crate::error::{Error, Kind, Result};
+use crate::log::Quorum;
 use crate::log::key::{Algorithm, VerifierKey};
-use crate::published::quorum::Quorum;
 use crate::statement::key::PublicKey;
 
 /// The largest file, and the most lines that define something. (tlog-policy, "Implementation limits", asks for

@@ -60,11 +60,23 @@ impl Release {
         self.root.join(name)
     }
 
-    /// Checks that the artifacts are those of the launch record.
+    /// Checks that the artifacts are those of the launch record, and that the other files belong to it.
     ///
     /// # Errors
     /// [`Kind::Rejected`] naming the first that is not.
     pub fn check_artifacts(&self) -> Result<()> {
+        let image = self.check_image()?;
+        let manifest = self.manifest()?;
+        volumes::check(&self.root, &manifest, &self.record)?;
+        self.check_igvm(manifest.launch.igvm.is_some(), &image)?;
+        self.check_bill(&manifest)
+    }
+
+    /// Checks that what is launched is what the launch record is of, and returns the firmware.
+    ///
+    /// # Errors
+    /// [`Kind::Rejected`] naming the first that is not.
+    pub fn check_image(&self) -> Result<Vec<u8>> {
         let record = &self.record;
         let firmware = Blob { sha256: record.firmware.sha256, size: record.firmware.size.into() };
         self.check(layout::FIRMWARE, firmware)?;
@@ -75,11 +87,7 @@ impl Release {
             }
             self.check(layout::CMDLINE, Blob::of(boot.cmdline.as_bytes()))?;
         }
-        let image = self.check_firmware()?;
-        let manifest = self.manifest()?;
-        volumes::check(&self.root, &manifest, record)?;
-        self.check_igvm(manifest.launch.igvm.is_some(), &image)?;
-        self.check_bill(&manifest)
+        self.check_firmware()
     }
 
     /// The lock that it was made from.

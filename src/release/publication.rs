@@ -17,6 +17,7 @@ use crate::names::VolumeName;
 use crate::published::{self, Document, Known, Publication, Trust, View};
 use crate::release::layout;
 use crate::release::open::Release;
+use crate::release::subjects::sha256;
 use crate::report::Time;
 use crate::statement::bundle::Bundle;
 use crate::statement::dsse::Envelope;
@@ -163,6 +164,17 @@ pub fn known(release: &Release, is_read: bool) -> Result<Known> {
             files.insert(path.clone(), Sha256::of(bounded::whole(&release.path(&path))?));
         }
     }
+    if is_read {
+        // No record has the digests of these; a volume's root hash is in its record.
+        let volumes = record.volumes.iter().filter(|it| it.disclosure == Disclosure::Public);
+        let volumes = volumes.filter_map(|it| it.name.parse().ok()).map(|it| layout::volume(&it));
+        for name in volumes.chain([layout::IGVM.to_owned()]) {
+            let path = release.path(&name);
+            if path.is_file() {
+                files.insert(name, sha256(&path)?);
+            }
+        }
+    }
     let igvm = release.path(layout::IGVM_RECORD);
     if igvm.is_file() {
         files.insert(layout::IGVM_RECORD.to_owned(), Sha256::of(bounded::whole(&igvm)?));
@@ -209,7 +221,8 @@ pub fn look(
         return Ok(Looked { note, roots });
     };
     let mut tree = Tree::open(&reader, &head)?;
-    for size in sizes(publication) {
+    // What is found in the log below is proved by the tree that it shows.
+    for size in sizes(publication).into_iter().chain([head.size]) {
         if size <= head.size {
             roots.insert(size, merkle::root(&mut tree, size)?);
         }

@@ -53,6 +53,14 @@ pub fn subjects(release: &Release) -> Result<Vec<Subject>> {
     Ok(subjects)
 }
 
+/// The digest of a file of any size.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn sha256(path: &Path) -> Result<Sha256> {
+    digests(path, false).map(|digests| digests.sha256)
+}
+
 /// The digests of a file, which is read once.
 fn digests(path: &Path, with_sha384: bool) -> Result<Digests> {
     let mut file = bounded::open(path)?;

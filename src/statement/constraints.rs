@@ -43,9 +43,9 @@ pub struct Constraints {
     /// HOST_DATA, in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_data: Option<String>,
-    /// How REPORT_DATA is made: one of [`SCHEMES`].
+    /// How REPORT_DATA is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub report_data_scheme: Option<String>,
+    pub report_data_scheme: Option<Scheme>,
 }
 
 /// Bits by their names.
@@ -80,26 +80,45 @@ pub struct MinimumTcb {
     pub microcode: u8,
 }
 
-/// The schemes of REPORT_DATA by URI, as [`crate::report::binding`] explains them.
-pub const SCHEMES: [(&str, &str); 3] = [
-    ("raw", "urn:counterfoil:report-data:raw:v1"),
-    ("sha256-spki", "urn:counterfoil:report-data:sha256-spki:v1"),
-    (LABELLED, "urn:counterfoil:report-data:labelled:v1"),
-];
+/// How REPORT_DATA is made, as [`crate::report::binding`] explains.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Scheme {
+    /// 64 bytes that the workload chooses.
+    #[serde(rename = "urn:counterfoil:report-data:raw:v1")]
+    Raw,
+    /// The SHA-256 of a public key, then zeros.
+    #[serde(rename = "urn:counterfoil:report-data:sha256-spki:v1")]
+    Sha256Spki,
+    /// What counterfoil's own agent makes of a nonce and of what the guest has bound.
+    #[serde(rename = "urn:counterfoil:report-data:labelled:v1")]
+    Labelled,
+}
 
-/// What counterfoil's own agent makes.
-pub const LABELLED: &str = "labelled";
+impl Scheme {
+    /// The scheme by which a policy checks; none where it does not.
+    pub fn of(data: ReportData) -> Option<Self> {
+        match data {
+            ReportData::Unchecked => None,
+            ReportData::Raw(_) => Some(Self::Raw),
+            ReportData::Sha256Spki(_) => Some(Self::Sha256Spki),
+            ReportData::Labelled(_) => Some(Self::Labelled),
+        }
+    }
 
-/// The URI of a scheme by its name; none of a scheme that says nothing.
-pub fn scheme(name: &str) -> Option<&'static str> {
-    SCHEMES.iter().find(|(known, _)| *known == name).map(|(_, uri)| *uri)
+    /// Its name, as policies have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Sha256Spki => "sha256-spki",
+            Self::Labelled => "labelled",
+        }
+    }
 }
 
 impl Constraints {
     /// The part of `policy` that is of the release.
     pub fn of(policy: &Policy) -> Self {
         let names = |bits: &[policy::Bit]| bits.iter().map(|bit| bit.name.to_owned()).collect();
-        let data: ReportData = policy.report_data;
         Self {
             products: policy.products.clone(),
             signers: policy.signers.clone(),
@@ -119,7 +138,7 @@ impl Constraints {
             id_keys: policy.id_keys.clone(),
             author_keys: policy.author_keys.clone(),
             host_data: policy.host_data.map(|data| hex(&data)),
-            report_data_scheme: scheme(data.name()).map(str::to_owned),
+            report_data_scheme: Scheme::of(policy.report_data),
         }
     }
 }

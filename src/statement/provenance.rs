@@ -234,7 +234,7 @@ impl Verdict {
 }
 
 /// Whether a name of somebody is a URI (RFC 3986): a scheme, a colon, and no spaces.
-pub(super) fn check_uri(field: &str, text: &str) -> Result<(), String> {
+pub fn check_uri(field: &str, text: &str) -> Result<(), String> {
     let scheme = text.split_once(':').filter(|(_, rest)| !rest.is_empty());
     let good = scheme.is_some_and(|(scheme, _)| {
         scheme.starts_with(|c: char| c.is_ascii_alphabetic())

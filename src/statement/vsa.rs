@@ -22,11 +22,12 @@ pub struct Summary {
     pub verifier: Verifier,
     /// When.
     pub time_verified: Time,
-    /// What it is called where it is had from.
+    /// Which release: `urn:counterfoil:release:` and the SHA-256 of its lock, from which everything else follows. The
+    /// specification leaves the name to whoever writes and whoever reads.
     pub resource_uri: String,
-    /// By which policy.
+    /// By which policy, with a URI.
     pub policy: Input,
-    /// At what.
+    /// At what: every attestation that was used.
     pub input_attestations: Vec<Input>,
     /// What came of it.
     pub verification_result: VerificationResult,
@@ -48,7 +49,7 @@ pub struct Verifier {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
-    /// Where it is, as a relative reference.
+    /// Where it is, or what it is called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uri: Option<String>,
     /// Which bytes.
@@ -72,6 +73,7 @@ impl Predicate for Summary {
     fn check(&self) -> Result<(), String> {
         check_uri("verifier.id", &self.verifier.id)?;
         check_uri("resourceUri", &self.resource_uri)?;
+        check_uri("policy.uri", self.policy.uri.as_deref().unwrap_or_default())?;
         if let Some(other) = self.verified_levels.iter().find(|level| *level != REPRODUCED) {
             return Err(format!(
                 "level `{other}` is not one that is looked for: expected {REPRODUCED}"

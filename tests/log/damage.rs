@@ -183,8 +183,8 @@ fn foreign_keys(place: &Place) {
     place.refuses(&append("entries"), 30, &["`entries` is no private key"]);
     for (arguments, reason) in [
         (&["--log", "name.pub"][..], "log-origin"),
-        (&["--log", "same.pub"], "log-signature"),
-        (&["--log", "vkey", "--witness", "witness.pub"], "log-witness"),
+        (&["--log", "same.pub"], "log-unknown"),
+        (&["--log", "vkey", "--witness", "witness.pub"], "witness-quorum"),
     ] {
         let ran = place.run(&[&["log", "verify", "LOG"], arguments].concat());
         assert_eq!(ran.code, 10, "{}", ran.stderr);

@@ -3,6 +3,7 @@
 use std::fs;
 
 use counterfoil::log::submit::{Submission, submit};
+use counterfoil::log::{Algorithm, SignerKey};
 use counterfoil::statement::dsse::Envelope;
 use counterfoil::statement::intoto::{Statement, Subject};
 use counterfoil::statement::key::PrivateKey;
@@ -116,14 +117,25 @@ fn who_rebuilt_it_and_who_got_something_else() {
     log(stated);
     assert_eq!(monitor(&keeper, "LOG", &["--days", "0"]).code, 0);
     // But it may be nobody's whose word counts.
-    let builder =
-        |key: &PrivateKey| format!("quorum none\nbuilder B {}\nrebuild-quorum B\n", key.public());
-    place.write("trust.policy", builder(&secret(8)));
-    let trusted = ["--days", "0", "--trust", "trust.policy"];
-    let ran = monitor(&keeper, "LOG", &trusted);
+    let builder = |key: &PrivateKey| format!("builder B {}\nrebuild-quorum B\n", key.public());
+    let log_line = format!("log {}\nquorum none\n", self::key().verifier());
+    place.write("trust.policy", log_line.clone() + &builder(&secret(8)));
+    let trusted = || {
+        let words = ["log", "monitor", "LOG", "--state", "state", "--days", "0"];
+        place.run(&[&words[..], &["--trust", "trust.policy"]].concat())
+    };
+    let ran = trusted();
     assert!(ran.code == 10 && ran.stdout.contains("log-not-rebuilt: entry 1"), "{ran:?}");
-    place.write("trust.policy", builder(&secret(7)));
-    assert_eq!(monitor(&keeper, "LOG", &trusted).code, 0);
+    let good = log_line.clone() + &builder(&secret(7));
+    place.write("trust.policy", &good);
+    assert_eq!(trusted().code, 0);
+    // The policy's witnesses must have seen the log.
+    let witness =
+        SignerKey::from_seed("w.example", Algorithm::Ed25519Cosignature, [5; 32]).unwrap();
+    let witnessed = format!("witness W {}\nquorum W\n", witness.verifier());
+    place.write("trust.policy", good.replace("quorum none\n", &witnessed));
+    let ran = trusted();
+    assert!(ran.code == 10 && ran.stdout.contains("witness-quorum"), "{ran:?}");
     log(rebuild(&secret(9), true));
     let ran = monitor(&keeper, "LOG", &[]);
     assert_eq!(ran.code, 10, "{ran:?}");

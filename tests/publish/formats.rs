@@ -352,7 +352,7 @@ fn a_summary_reaches_its_level_by_two_builders() {
         verifier: Verifier { id: "https://verifier.example".to_owned(), version: tool() },
         time_verified: "2026-11-22".parse().unwrap(),
         resource_uri: "urn:example:release".to_owned(),
-        policy: input("policy"),
+        policy: Input { uri: Some("urn:example:policy".to_owned()), ..input("policy") },
         input_attestations: vec![input("a"), input("b")],
         verification_result: VerificationResult::Passed,
         verified_levels: vec![vsa::REPRODUCED.to_owned()],
@@ -367,6 +367,7 @@ fn a_summary_reaches_its_level_by_two_builders() {
         assert!(matches!(changed.to_json(), Err(StatementError::Says(_))));
     };
     refuses(|it| it.input_attestations.truncate(1));
+    refuses(|it| it.policy.uri = None);
     refuses(|it| it.verified_levels.clear());
     refuses(|it| it.verified_levels = vec!["SLSA_BUILD_LEVEL_3".to_owned()]);
     refuses(|it| it.verification_result = VerificationResult::Failed);

@@ -1,6 +1,7 @@
 //! `verify --trust`, of a release that was really built, published, logged, witnessed and rebuilt.
 
 use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use counterfoil::digest::Sha256;
 use counterfoil::log::directory::add_signatures;
@@ -15,7 +16,8 @@ use super::support::place::{Place, Ran};
 use super::support::real;
 use super::{key, log_key, pem};
 
-const AT: &str = "2026-11-22T13:00:00Z";
+/// What is published is good for as long as this test will be run.
+const VALID: [&str; 4] = ["--valid-from", "2026-01-01", "--valid-until", "2126-01-01"];
 
 fn witness(number: u8) -> SignerKey {
     let algorithm = match number {
@@ -44,8 +46,7 @@ fn trust() -> String {
 fn published() -> Place {
     let place = place();
     place.write("trust.policy", trust());
-    let valid = ["--valid-from", "2026-11-22T12:00:00Z", "--sequence", "1"];
-    publish(&place, &[&valid[..], &LOG].concat());
+    publish(&place, &[&VALID[..], &["--sequence", "1"], &LOG].concat());
     for number in [11, 12] {
         place.write("builder.key", pem(number));
         let name = format!("b{number}");
@@ -61,7 +62,7 @@ fn published() -> Place {
 /// Has both witnesses sign the log, and everything logged know it.
 fn witnessed(place: &Place) {
     let note = Note::parse(&place.read("LOG/checkpoint")).unwrap();
-    let time = AT.parse::<counterfoil::report::Time>().unwrap().as_unix();
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let lines = [1, 2].map(|number| cosign(&note, &witness(number), time).unwrap());
     assert!(add_signatures(&place.path("LOG"), &note.text, &lines).unwrap());
     let vkey = log_key().verifier().to_string();
@@ -117,10 +118,20 @@ fn what_was_published_is_verified_from_one_directory() {
     assert_eq!(summary.predicate.verified_levels, [REPRODUCED]);
     assert_eq!(summary.predicate.policy.digest.sha256, Sha256::of(trust()));
     let digest = |name: &str| {
-        Sha256::of(fs::read(place.path(&format!("release/rebuilds/{name}.sigstore.json"))).unwrap())
+        Sha256::of(fs::read(place.path(&format!("release/{name}.sigstore.json"))).unwrap())
     };
     let inputs = summary.predicate.input_attestations.iter().map(|input| input.digest.sha256);
-    assert_eq!(inputs.collect::<Vec<_>>(), [digest("b11"), digest("b12")]);
+    let all = ["statement", "rebuilds/b11", "rebuilds/b12"].map(digest);
+    assert_eq!(inputs.collect::<Vec<_>>(), all);
+    assert!(summary.predicate.policy.uri.unwrap().starts_with("urn:counterfoil:trust-policy:"));
+    // Two builders of one organisation are no two who have nothing to do with one another.
+    place
+        .write("trust.policy", trust().replace("org=two", "org=one").replace("distinct org\n", ""));
+    fs::remove_file(place.path("summary.json")).unwrap();
+    let ran = verify(&place, &["--summary", "summary.json", "--summary-key", "mine.key"]);
+    assert!(ran.code == 0 && ran.stderr.contains("no summary is written"), "{ran:?}");
+    assert!(!place.path("summary.json").exists());
+    place.write("trust.policy", trust());
 
     // On the rebuilders alone: the publisher's statement may as well not be there.
     let alone: String = trust()

@@ -8,7 +8,7 @@ use crate::digest::Sha384;
 use crate::error::{Error, Kind, Result};
 use crate::input::progress::Progress as _;
 use crate::log::reader::{CHECKPOINT, Reader};
-use crate::log::verify::{self, Trust};
+use crate::log::verify::{self, Signers};
 use crate::log::{Note, VerifierKey, lookup};
 
 const EXAMPLES: &str = "\
@@ -69,8 +69,8 @@ impl Lookup {
 
 /// Whose log it is must hold before anything of it is shown.
 fn signed(note: &Note, key: &VerifierKey, name: &str) -> Result<()> {
-    let trust = Trust { log: key.clone(), witnesses: Vec::new() };
-    let (_, findings) = verify::checkpoint(note, &trust, name)?;
+    let signers = Signers::all_of(key.clone(), &[]);
+    let (_, findings) = verify::checkpoint(note, &signers, name)?;
     match findings.into_iter().next() {
         None => Ok(()),
         Some(finding) => {

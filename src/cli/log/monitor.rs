@@ -16,7 +16,7 @@ use crate::input::bounded;
 use crate::log::VerifierKey;
 use crate::log::monitor::{self, Seen, State, Watch};
 use crate::log::reader::Reader;
-use crate::log::verify::{self, Finding, Trust};
+use crate::log::verify::{self, Finding};
 use crate::statement::bundle::Bundle;
 use crate::statement::dsse::{Envelope, MAX_PAYLOAD, PAYLOAD_TYPE, pae};
 use crate::whole;
@@ -36,8 +36,8 @@ pub(super) struct Monitor {
     /// The log's directory, or the URL that it is served at.
     what: String,
     /// The log's key (a vkey, or a file with one).
-    #[arg(long, value_name = "VKEY", value_parser = super::verifier)]
-    log: VerifierKey,
+    #[arg(long, value_name = "VKEY", value_parser = super::verifier, required_unless_present = "trust")]
+    log: Option<VerifierKey>,
     /// A witness that must have cosigned; may be repeated.
     #[arg(long, value_name = "VKEY", value_parser = super::verifier)]
     witness: Vec<VerifierKey>,
@@ -53,8 +53,9 @@ pub(super) struct Monitor {
     /// Tell releases (yours, if `--key` is given) that nobody else rebuilt in so many days.
     #[arg(long, value_name = "N")]
     days: Option<u32>,
-    /// A trust policy: only its builders count as those who rebuild.
-    #[arg(long, value_name = "FILE", requires = "days")]
+    /// A trust policy: its logs count, its quorum of witnesses must have cosigned, and only its builders count as
+    /// those who rebuild.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["log", "witness"])]
     trust: Option<PathBuf>,
 }
 
@@ -70,10 +71,11 @@ impl Monitor {
             _ => None,
         };
         let policy = self.trust.as_deref().map(super::read_trust).transpose()?;
+        let signers = super::signers(self.log.as_ref(), &self.witness, policy.as_ref())?;
         let builders = policy.map(|trust| trust.builders.into_values().map(|it| it.key).collect());
         let days = self.days.map(u64::from);
         let watch = Watch {
-            trust: Trust { log: self.log, witnesses: self.witness },
+            signers,
             mine,
             builders,
             patience: days.map(|days| (days * 24 * 60 * 60, settings.now())),

@@ -10,12 +10,10 @@ use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::bounded;
 use crate::input::progress::Progress as _;
 use crate::log::reader::{CHECKPOINT, Reader};
-use crate::log::reason::Reason;
 use crate::log::tile::LARGEST_ENTRY;
 use crate::log::tree::Tree;
-use crate::log::verify::{self, Finding, Trust};
-use crate::log::{Checkpoint, Note, Proof, Signed, VerifierKey, note};
-use crate::published::Trust as Policy;
+use crate::log::verify::{self, Finding, Signers};
+use crate::log::{Checkpoint, Proof, VerifierKey, note};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -51,10 +49,11 @@ pub(super) struct Verify {
 impl Verify {
     pub(super) fn run(self, ui: &Ui) -> Result<()> {
         let policy = self.trust.as_deref().map(super::read_trust).transpose()?;
+        let signers = super::signers(self.log.as_ref(), &self.witness, policy.as_ref())?;
         let is_proof = Path::new(&self.what).is_file();
         let (checkpoint, findings) = match is_proof {
-            true => self.proof(policy.as_ref())?,
-            false => self.whole(policy.as_ref(), ui)?,
+            true => self.proof(&signers)?,
+            false => self.whole(&signers, ui)?,
         };
         if ui.is_json() {
             ui.json(&json!({
@@ -70,21 +69,7 @@ impl Verify {
         verify::verdict(&findings, &self.what)
     }
 
-    /// Whose word counts about this checkpoint: of a policy's logs, the one of its origin.
-    fn trust(&self, policy: Option<&Policy>, note: &Note) -> Result<Trust> {
-        let origin = note.text.lines().next().unwrap_or_default();
-        let of_policy = |policy: &Policy| {
-            let keys = || policy.logs.iter().map(|log| &log.key);
-            keys().find(|key| key.name() == origin).or_else(|| keys().next()).cloned()
-        };
-        let log = self.log.clone().or_else(|| policy.and_then(of_policy));
-        let log = log.ok_or_else(|| {
-            Error::new(Kind::Usage, "the policy names no log").hint("say it with a `log` line")
-        })?;
-        Ok(Trust { log, witnesses: self.witness.clone() })
-    }
-
-    fn proof(&self, policy: Option<&Policy>) -> Result<(Checkpoint, Vec<Finding>)> {
+    fn proof(&self, signers: &Signers) -> Result<(Checkpoint, Vec<Finding>)> {
         let path = Path::new(&self.what);
         let Some(entry) = &self.entry else {
             let message = format!("`{}` is a proof, and of which entry is not said", self.what);
@@ -98,23 +83,18 @@ impl Verify {
         let proof = Proof::from_bytes(&bytes)
             .context(Kind::Malformed, || format!("`{}` is no tlog-proof", self.what))?;
         let entry = bounded::at_most(entry, LARGEST_ENTRY as u64)?;
-        let trust = self.trust(policy, &proof.checkpoint)?;
-        let (checkpoint, mut findings) = verify::proof(&proof, &entry, &trust, &self.what)?;
-        findings.extend(policy.and_then(|policy| witnessed(policy, &proof.checkpoint)));
-        Ok((checkpoint, findings))
+        verify::proof(&proof, &entry, signers, &self.what)
     }
 
-    fn whole(&self, policy: Option<&Policy>, ui: &Ui) -> Result<(Checkpoint, Vec<Finding>)> {
+    fn whole(&self, signers: &Signers, ui: &Ui) -> Result<(Checkpoint, Vec<Finding>)> {
         if self.entry.is_some() {
             let message = format!("`{}` is a log, and `--entry` is for proofs", self.what);
             return Err(Error::new(Kind::Usage, message));
         }
         let reader = Reader::open(&self.what)?;
         let note = reader.checkpoint()?;
-        let trust = self.trust(policy, &note)?;
         let (checkpoint, mut findings) =
-            verify::checkpoint(&note, &trust, &reader.name(CHECKPOINT))?;
-        findings.extend(policy.and_then(|policy| witnessed(policy, &note)));
+            verify::checkpoint(&note, signers, &reader.name(CHECKPOINT))?;
         let mut tree = match Tree::open(&reader, &checkpoint) {
             Ok(tree) => tree,
             Err(error) => {
@@ -124,11 +104,8 @@ impl Verify {
         };
         for path in &self.old {
             let name = path.display().to_string();
-            let (old, wrong) = verify::checkpoint(
-                &super::read_note(path)?,
-                &Trust { witnesses: Vec::new(), ..trust.clone() },
-                &name,
-            )?;
+            let (old, wrong) =
+                verify::checkpoint(&super::read_note(path)?, &signers.unwitnessed(), &name)?;
             // What the log did not sign says nothing against it.
             match wrong.is_empty() {
                 true => findings.extend(verify::goes_on(&mut tree, &checkpoint, &old, &name)?),
@@ -140,22 +117,6 @@ impl Verify {
         ui.end();
         Ok((checkpoint, findings))
     }
-}
-
-/// What is wrong with the cosignatures, by a policy: one of a known witness that does not hold, or too few.
-fn witnessed(policy: &Policy, note: &Note) -> Option<Finding> {
-    let signed = |name: &str| policy.witnesses.get(name).map(|witness| witness.key.verify(note));
-    let bad = policy.witnesses.keys().find(|name| signed(name) == Some(Signed::Bad));
-    if let Some(name) = bad {
-        let message = format!("the witness `{name}` did not sign this checkpoint");
-        return Some(Finding::new(Reason::Witness, message));
-    }
-    let reached =
-        policy.quorum.is_reached(&|name| signed(name).is_some_and(|signed| signed.is_good()));
-    (!reached).then(|| {
-        let message = format!("too few witnesses; wanted: {}", policy.quorum.describe());
-        Finding::new(Reason::Witness, message)
-    })
 }
 
 fn as_text(ui: &Ui, checkpoint: &Checkpoint, findings: &[Finding]) -> String {

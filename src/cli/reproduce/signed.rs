@@ -1,7 +1,7 @@
 //! What a rebuilder found, signed: provenance of what was built again, with the verdict in it. Agreement and
 //! disagreement have the same form, so that silence is neither.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
 
@@ -15,15 +15,15 @@ use crate::log::SignerKey;
 use crate::log::submit::Submission;
 use crate::release::open::Release;
 use crate::release::reproduce::{Outcome, Rebuilt};
-use crate::release::subjects::subjects;
+use crate::release::subjects::{sha256, subjects};
 use crate::release::verdict::{Answer, Verdict, rebuilds};
 use crate::release::{dependencies, layout};
 use crate::report::Time;
 use crate::statement::intoto::{Digests, Statement};
-use crate::statement::launch::{self, measurements};
+use crate::statement::launch::{self, Launch, measurements};
 use crate::statement::provenance::{
-    self, BuildDefinition, FirstDifference, Metadata, Parameters, Provenance, REBUILD, RunDetails,
-    Target,
+    self, BuildDefinition, Builder, FirstDifference, Metadata, Parameters, Provenance, REBUILD,
+    RunDetails, Target, check_uri,
 };
 
 /// How much of what differs is told.
@@ -54,13 +54,13 @@ pub(super) struct Signature {
 /// Who signs, and where that goes.
 pub(super) struct Signing<'a> {
     signer: Signer,
-    builder_id: Option<&'a str>,
+    builder: Builder,
     log: Option<(&'a Path, SignerKey)>,
 }
 
 impl Signature {
-    /// The keys, read before anything is built.
-    pub(super) fn open(&self) -> Result<Option<Signing<'_>>> {
+    /// The keys, read before anything is built of `release`, which must be worth a signed word.
+    pub(super) fn open(&self, release: &Path) -> Result<Option<Signing<'_>>> {
         let log = self.log.open()?;
         if self.sign.is_none() && self.signer.is_none() {
             if log.is_some() || self.builder_id.is_some() {
@@ -71,7 +71,17 @@ impl Signature {
         }
         let signer =
             Signer::of(self.sign.as_deref(), self.signer.as_deref(), self.public_key.as_deref())?;
-        Ok(Some(Signing { signer, builder_id: self.builder_id.as_deref(), log }))
+        let builder = builder(self.builder_id.as_deref(), signer.public())?;
+        check_uri("--builder-id", &builder.id).map_err(|says| Error::new(Kind::Usage, says))?;
+        whole(release).map_err(|error| {
+            let message =
+                format!("`{}` is damaged, and nothing is signed of it", release.display());
+            error.context(message).hint(
+                "fetch it again: a signed disagreement would be held against the release, and not against this copy; \
+                 without `--sign` it is compared as it is",
+            )
+        })?;
+        Ok(Some(Signing { signer, builder, log }))
     }
 }
 
@@ -115,7 +125,7 @@ impl Signing<'_> {
                     resolved_dependencies: dependencies::list(&built.lock()?),
                 },
                 run_details: RunDetails {
-                    builder: builder(self.builder_id, key)?,
+                    builder: self.builder.clone(),
                     metadata: Some(Metadata { finished_on: time }),
                     byproducts: vec![found.resource().context(Kind::Environment, failed)?],
                 },
@@ -130,6 +140,32 @@ impl Signing<'_> {
         let files = bundled.iter().map(|bundled| bundled.write(&path));
         Ok(Some(files.collect::<Result<Vec<_>>>()?.concat()))
     }
+}
+
+/// That a copy of a release is what its own launch record says, and its statement if it has one. What the record says
+/// may still not be what the release is made from.
+fn whole(release: &Path) -> Result<()> {
+    let release = match Release::open(release) {
+        Ok(release) => release,
+        // What is no release at all is told by the rebuild.
+        Err(error) if error.kind() != Kind::Rejected => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    release.check_image()?;
+    let path = release.path(layout::STATEMENT);
+    let Ok(words) = bounded::at_most(&path, launch::MAX as u64) else { return Ok(()) };
+    let Ok(statement) = Statement::<Launch>::from_json(&words) else { return Ok(()) };
+    for subject in &statement.subjects {
+        let file = release.path(&subject.name);
+        // A volume may be elsewhere. What leads out of the release is no file of it.
+        let is_plain =
+            Path::new(&subject.name).components().all(|it| matches!(it, Component::Normal(_)));
+        if is_plain && file.is_file() && sha256(&file)? != subject.digest.sha256 {
+            let message = format!("`{}` is not what the statement is of", file.display());
+            return Err(Error::new(Kind::Rejected, message));
+        }
+    }
+    Ok(())
 }
 
 /// What was made again.

@@ -1,5 +1,6 @@
 //! `verify --trust`: what was published of the release, and what came of it in words.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -7,6 +8,7 @@ use clap::Args;
 use crate::cli::publish;
 use crate::cli::signing::Signer;
 use crate::cli::ui::{Style, Ui, printable_in_line};
+use crate::digest::Sha256;
 use crate::error::{Context as _, Kind, Result};
 use crate::input::bounded;
 use crate::input::progress::Progress as _;
@@ -77,11 +79,11 @@ impl PublishedArgs {
     pub(super) fn summarise(&self, answer: &Answer, read: &Read, at: Time, ui: &Ui) -> Result<()> {
         let (Some(path), Some(key)) = (&self.summary, &self.summary_key) else { return Ok(()) };
         let rebuilds = &answer.published.rebuilds;
-        let enough = rebuilds.reached == Some(true) && rebuilds.counted.len() >= 2;
+        let enough = rebuilds.reached == Some(true) && independent(rebuilds, &read.trust) >= 2;
         if !answer.verdict.reasons.is_empty() || !enough {
             ui.warn(&format!(
-                "no summary is written to `{}`: {REPRODUCED} is of an accepted release that two builders or more \
-                 have made again",
+                "no summary is written to `{}`: {REPRODUCED} is of an accepted release that builders of two \
+                 organisations or more (`org=`) have made again",
                 path.display()
             ));
             return Ok(());
@@ -92,10 +94,14 @@ impl PublishedArgs {
             name: name.clone(),
             digest: Digests::sha256(*digest),
         };
-        let input = |counted: &published::Counted| Input {
-            uri: Some(counted.name.clone()),
-            digest: Digests::sha256(counted.sha256),
+        let input = |name: &str, digest| Input {
+            uri: Some(name.to_owned()),
+            digest: Digests::sha256(digest),
         };
+        let stated = answer.published.statement.as_ref().and(read.publication.statement.as_ref());
+        let stated = stated.map(|it| input(&it.name, Sha256::of(&it.bundle)));
+        let counted = rebuilds.counted.iter().map(|it| input(&it.name, it.sha256));
+        let policy = read.trust.digest;
         let recipe = read.release.files.get("lock.yaml").map(ToString::to_string);
         let statement = Statement {
             subjects: read.release.files.iter().map(subject).collect(),
@@ -103,8 +109,8 @@ impl PublishedArgs {
                 verifier: Verifier { id: verifier.id, version: verifier.version },
                 time_verified: at,
                 resource_uri: format!("urn:counterfoil:release:{}", recipe.unwrap_or_default()),
-                policy: Input { uri: None, digest: Digests::sha256(read.trust.digest) },
-                input_attestations: rebuilds.counted.iter().map(input).collect(),
+                policy: input(&format!("urn:counterfoil:trust-policy:sha256:{policy}"), policy),
+                input_attestations: stated.into_iter().chain(counted).collect(),
                 verification_result: VerificationResult::Passed,
                 verified_levels: vec![REPRODUCED.to_owned()],
             },
@@ -116,6 +122,12 @@ impl PublishedArgs {
         ui.note(&format!("the summary is in `{}`", path.display()));
         Ok(())
     }
+}
+
+/// How many of those whose rebuilds count have nothing to do with one another, by what the policy says of them.
+fn independent(rebuilds: &published::Rebuilds, trust: &Trust) -> usize {
+    let org = |counted: &published::Counted| trust.builders.get(&counted.builder)?.org.as_deref();
+    rebuilds.counted.iter().filter_map(org).collect::<BTreeSet<&str>>().len()
 }
 
 impl Read {

@@ -10,7 +10,7 @@ use counterfoil::statement::intoto::Digests;
 
 use super::scene::{
     Scene, Shows, Vote, builder, bundle, damage, digest, key, measured, proof, publisher,
-    revocation, signed, statement_of, witness,
+    revocation, signed, statement_of,
 };
 use crate::support::amd::time;
 
