@@ -17,7 +17,9 @@ lint:
 bench:
     benches/initrd.sh
     benches/volume.sh
+    benches/log.sh
     benches/measure.sh "${FIRMWARE:?an OVMF image, as of the package ovmf-amdsev}"
+    benches/verify.sh "${REPORT:?a directory with report.bin, ark.pem, ask.pem and vek.der}"
 
 # The fuzz targets, a minute each (needs nightly and cargo-fuzz).
 fuzz:

@@ -3,8 +3,9 @@
 //!
 //! The data goes one way: manifest → lock → store → tree → artifacts → launch record → release.
 //!
-//! Without the feature `host` there is only what needs no machine: digests, launch records and all
-//! that recomputes and explains them, and reports and all that verifies them. That much compiles for a browser, too.
+//! Without the feature `host` there is only what needs no machine: digests, launch records and all that recomputes
+//! and explains them, reports and all that verifies them; statements, the proofs and checkpoints of logs, and all that
+//! verifies what was published; the manifests by which registries know releases. That much compiles for a browser, too.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "host")]

@@ -26,7 +26,7 @@ use crate::published::trust::{LARGEST, Trust};
 
 const EXAMPLES: &str = "\
 Examples:
-  counterfoil log key --name example.com/releases --type log --output log.key
+  counterfoil log key --name log.example --type log --output log.key
   counterfoil log init LOG --key log.key                     an empty log, named as its key is
   counterfoil log append LOG --key log.key --entries FILE    an entry a line
   counterfoil log witness LOG --trust trust.policy           have its checkpoint cosigned

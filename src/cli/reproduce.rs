@@ -26,7 +26,7 @@ Examples:
   counterfoil reproduce releases/llama --bundle llama.bundle --offline
   counterfoil reproduce releases/llama --as example-rebuilder     a verdict in releases/llama/rebuilds
   counterfoil reproduce releases/llama --keep again               and leave what was built
-  counterfoil reproduce releases/llama --as example-rebuilder --sign rebuilder.key \
+  counterfoil reproduce releases/llama --as example-rebuilder --sign rebuilder.key \\
       --builder-id https://rebuilder.example/counterfoil --log LOG --log-key log.key
 
 Exit codes: 0 reproduced, 10 something differs, 20 something is missing.";

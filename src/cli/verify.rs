@@ -39,12 +39,12 @@ Examples:
       --spki server.pem --at 2026-11-22T12:00:00Z
   counterfoil verify --show-policy > policy.yaml
   counterfoil verify --release releases/llama --trust trust.policy     what was published of a release, alone
-  counterfoil verify --report report.bin --release releases/llama --collateral collateral.json \
+  counterfoil verify --report report.bin --release releases/llama --collateral collateral.json \\
       --trust trust.policy --log https://log.example/     all of it, and whether it was revoked
 
 The report may be bare or extended, from configfs-tsm, from SNP_GET_REPORT, from Azure, in JSON, hex, base64
 or gzip. What decides beside it (certificates, the list of revoked ones) comes with it or by --collateral;
-`counterfoil collateral fetch` gets it. No network is used but for --url.
+`counterfoil collateral fetch` gets it. No network is used but for --url, and for --log with a URL.
 
 Exit codes: 0 accepted, 10 rejected, 20 something is missing, 30 malformed.";
 

@@ -1,8 +1,9 @@
 //! A log's directory, for those who change it: one at a time, and never so that two trees are signed of which
 //! neither begins with the other.
 //!
-//! What is signed is on the disk, as `.pending`, before anybody can see it, and is published before anything else
-//! is signed. So neither a killed process nor a lost disk cache makes a log forget what it has signed.
+//! What is signed is on the disk, as `.pending`, before it stands as `checkpoint`, and is published before anything
+//! else is signed. So neither a killed process nor a lost disk cache makes a log forget what it has signed. A web
+//! server is not to serve `.pending`, nor any other name that begins with a dot.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

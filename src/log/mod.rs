@@ -5,8 +5,9 @@
 //!                        └────────────── proof ──────────────────────┘
 //! ```
 //!
-//! The formats are C2SP's (signed-note, tlog-checkpoint, tlog-cosignature, tlog-tiles, tlog-proof), so that
-//! witnesses, monitors and web servers of others serve it.
+//! The formats are C2SP's (signed-note, tlog-checkpoint, tlog-cosignature, tlog-tiles, tlog-proof, tlog-witness), so
+//! that witnesses, monitors and web servers of others serve it. Whom to ask and to believe is said in tlog-policy,
+//! which [`published::trust`](crate::published::trust) reads.
 
 #[cfg(feature = "host")]
 pub mod append;

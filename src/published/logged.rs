@@ -127,7 +127,7 @@ pub(super) fn signed_by_log(note: &Note, head: &Checkpoint, trust: &Trust) -> Re
                 let says = format!("`{}` did not sign this checkpoint", log.key.name());
                 return Err((Reason::LogSignature, says));
             }
-            // The name of a log's key is its origin (tlog-checkpoint, "Signed Tree Head").
+            // The name of a log's key is its origin (tlog-policy, "Defining a log").
             Signed::Good { .. } => good |= log.key.name() == head.origin,
             Signed::Absent => {}
         }

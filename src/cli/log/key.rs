@@ -14,14 +14,15 @@ use crate::log::{Algorithm, SignerKey};
 
 const EXAMPLES: &str = "\
 Examples:
-  counterfoil log key --name example.com/releases --type log --output log.key
-  counterfoil log key --name example.org/witness --type witness-ml-dsa --output witness.key
+  counterfoil log key --name log.example --type log --output log.key
+  counterfoil log key --name w1.example --type witness-ml-dsa --output w1.key
   counterfoil log key --show log.key                 the verifier key of one that is there";
 
 /// Make the private key of a log or a witness, and print its verifier key.
 ///
-/// The name is what others know the key by: an address without a scheme, such as `example.com/releases`. That of a
-/// log's key is the log's origin. A file with a key is never replaced.
+/// The name is what others know the key by. That of a log's key is the log's origin, which never changes; Sigstore's
+/// verifiers know only origins that are host names in lower case, such as `log.example`. A file with a key is
+/// never replaced.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Key {

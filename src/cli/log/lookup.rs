@@ -13,7 +13,7 @@ use crate::log::{Note, VerifierKey, lookup};
 
 const EXAMPLES: &str = "\
 Examples:
-  counterfoil log lookup https://log.example.org/2026 MEASUREMENT --log VKEY
+  counterfoil log lookup https://log.example/ MEASUREMENT --log VKEY
   counterfoil log lookup LOG MEASUREMENT     without asking who signed the log";
 
 /// Find the entries of a launch digest, each of them proved.

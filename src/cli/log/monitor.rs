@@ -24,7 +24,7 @@ use crate::whole;
 const EXAMPLES: &str = "\
 Examples:
   counterfoil log monitor LOG --log VKEY --state seen.json
-  counterfoil log monitor https://log.example.org/2026 --log VKEY --state seen.json --key pub.pem --mine releases --days 14";
+  counterfoil log monitor https://log.example/ --log VKEY --state seen.json --key pub.pem --mine releases --days 14";
 
 /// Watch a log: its past, your key in it, and who rebuilt what.
 ///

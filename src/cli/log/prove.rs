@@ -18,7 +18,7 @@ use crate::whole;
 const EXAMPLES: &str = "\
 Examples:
   counterfoil log prove LOG --index 7 --output 7.tlog-proof
-  counterfoil log prove https://log.example.org/2026 --entry FILE
+  counterfoil log prove https://log.example/ --entry FILE
   counterfoil log prove LOG --since 1000      that it goes on from the tree of 1000 entries";
 
 /// Prove that an entry is in a log, in a file that needs no network to be checked.
