@@ -9,6 +9,7 @@ use clap::Args;
 use crate::cli::log::read_signer;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::bounded;
+use crate::log::directory::Directory;
 use crate::log::submit::{Submission, submit};
 use crate::log::{Proof, SignerKey};
 use crate::statement::bundle::Bundle;
@@ -39,12 +40,19 @@ pub(super) struct Bundled {
 }
 
 impl LogTo {
-    /// The log's key, read before anything is signed.
+    /// The log's key, read before anything is signed. What is wrong with log or key is said before anything is done.
     pub(super) fn open(&self) -> Result<Option<(&Path, SignerKey)>> {
-        match (&self.log, &self.log_key) {
-            (Some(log), Some(key)) => Ok(Some((log, read_signer(key)?))),
-            _ => Ok(None),
+        let (Some(log), Some(key)) = (&self.log, &self.log_key) else { return Ok(None) };
+        if log.to_str().is_some_and(|log| log.starts_with("http://") || log.starts_with("https://"))
+        {
+            let message =
+                format!("`{}` is a URL, and a log is written in its directory", log.display());
+            return Err(Error::new(Kind::Usage, message)
+                .hint("say the directory that is served there, on the machine that has it"));
         }
+        let key = read_signer(key)?;
+        drop(Directory::open(log, key.clone())?);
+        Ok(Some((log, key)))
     }
 }
 
@@ -66,6 +74,32 @@ pub(super) fn bundles(
         Ok(Bundled { bundle, proof: Some(proof) })
     };
     submissions.into_iter().zip(proofs).map(bundled).collect()
+}
+
+/// Writes what was just signed to its paths, logged if there is a log, and says which files that were. What is in a
+/// log stays there: that it can be written is seen before.
+pub(super) fn publish(
+    log: Option<&(&Path, SignerKey)>,
+    signed: Vec<(Submission, PathBuf)>,
+) -> Result<Vec<(Bundled, Vec<PathBuf>)>> {
+    let (submissions, paths): (Vec<Submission>, Vec<PathBuf>) = signed.into_iter().unzip();
+    if log.is_some() {
+        for (bundled, path) in bundles(None, submissions.clone())?.iter().zip(&paths) {
+            bundled.write(path)?;
+        }
+    }
+    let bundled = bundles(log, submissions).map_err(|error| {
+        let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+        error.hint(format!(
+            "it is signed, and not logged: `counterfoil log append` logs {}",
+            names.join(", ")
+        ))
+    })?;
+    let write = |(bundled, path): (Bundled, PathBuf)| {
+        let files = bundled.write(&path)?;
+        Ok((bundled, files))
+    };
+    bundled.into_iter().zip(paths).map(write).collect()
 }
 
 impl Bundled {

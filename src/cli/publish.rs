@@ -3,12 +3,15 @@
 mod revoke;
 mod said;
 
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
 
-use crate::cli::logging::{LogTo, bundles};
+use crate::cli::logging::{self, LogTo};
 use crate::cli::settings::Settings;
 use crate::cli::signing::Signer;
 use crate::cli::ui::{Ui, quoted};
@@ -17,7 +20,7 @@ use crate::digest::Sha256;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::bounded;
 use crate::input::progress::Progress as _;
-use crate::log::submit::Submission;
+use crate::log::submit::{Submission, last_sequence};
 use crate::release::open::Release;
 use crate::release::subjects::subjects;
 use crate::release::{dependencies, layout};
@@ -123,8 +126,20 @@ impl Publish {
             None => Policy::conservative(),
         };
         let sequence = self.sequence.unwrap_or_default();
-        check_sequence(root, sequence)?;
         let release = Release::open(root)?;
+        // One publisher at a time: two would both be the next.
+        let _lock = lock(root)?;
+        check_sequence(root, sequence)?;
+        if let Some((log, _)) = &log {
+            let name = release.manifest()?.name.to_string();
+            if let Some((before, index)) = last_sequence(log, signer.public(), &name)? {
+                check_after(
+                    &format!("the statement at entry {index} of the log"),
+                    before,
+                    sequence,
+                )?;
+            }
+        }
         release.check_artifacts()?;
         let statement = Statement {
             subjects: subjects(&release)?,
@@ -144,21 +159,19 @@ impl Publish {
         let payload = payload(&statement)?;
         let provenance = self.provenance(&release, &statement.subjects, signer.public())?;
         let key = signer.public();
-        let submissions = vec![
-            Submission { envelope: signer.sign(payload.clone())?, key, about: Vec::new() },
-            Submission { envelope: signer.sign(provenance)?, key, about: measured(&statement) },
-        ];
-        let signed = submissions.first().map(|it| it.envelope.digest());
-        let bundled = bundles(log.as_ref(), submissions)?;
+        let stated = Submission { envelope: signer.sign(payload.clone())?, key, about: Vec::new() };
+        let about = measured(&statement);
+        let made = Submission { envelope: signer.sign(provenance)?, key, about };
+        let signed = stated.envelope.digest();
         let path = release.path(layout::STATEMENT);
         whole::write(&path, &payload)?;
-        let mut files = vec![path];
-        let names = [layout::STATEMENT_BUNDLE, layout::PROVENANCE_BUNDLE];
-        for (bundled, name) in bundled.iter().zip(names) {
-            files.extend(bundled.write(&release.path(name))?);
-        }
+        let bundles = [(stated, layout::STATEMENT_BUNDLE), (made, layout::PROVENANCE_BUNDLE)];
+        let bundles = bundles.map(|(it, name)| (it, release.path(name)));
+        let published = logging::publish(log.as_ref(), bundles.into())?;
+        let index = published.first().and_then(|(it, _)| it.proof.as_ref()).map(|it| it.index);
+        let written = published.into_iter().flat_map(|(_, files)| files);
+        let files: Vec<PathBuf> = std::iter::once(path).chain(written).collect();
         let digest = Sha256::of(&payload);
-        let index = bundled.first().and_then(|it| it.proof.as_ref()).map(|proof| proof.index);
         if ui.is_json() {
             return ui.json(&json!({
                 "statement": digest,
@@ -173,6 +186,9 @@ impl Publish {
         }
         ui.answer(&format!("{digest}"))?;
         let Validity { not_after, .. } = statement.predicate.validity;
+        if not_after < Time::from_unix(settings.now()) {
+            ui.warn("it is not valid any more: see `--valid-until`");
+        }
         ui.done(&format!("statement {sequence} in `{}`, valid until {not_after}", root.display()));
         match index {
             Some(index) => ui.note(&format!("it is entry {index} of the log")),
@@ -277,12 +293,23 @@ fn check_sequence(root: &Path, sequence: u64) -> Result<()> {
     let bytes = bounded::at_most(&path, crate::statement::launch::MAX as u64)?;
     let before = Statement::<Launch>::from_json(&bytes)
         .context(Kind::Malformed, || format!("`{}`", path.display()))?;
-    match before.predicate.sequence {
-        before if before >= sequence => {
-            let message =
-                format!("`{}` is number {before}, and this would be {sequence}", path.display());
-            Err(Error::new(Kind::Usage, message).hint("say a higher one with `--sequence`"))
-        }
-        _ => Ok(()),
+    check_after(&format!("`{}`", path.display()), before.predicate.sequence, sequence)
+}
+
+fn check_after(what: &str, before: u64, sequence: u64) -> Result<()> {
+    if before < sequence {
+        return Ok(());
     }
+    let message = format!("{what} is number {before}, and this would be {sequence}");
+    Err(Error::new(Kind::Usage, message).hint("say a higher one with `--sequence`"))
+}
+
+/// Held by whoever publishes a release.
+fn lock(root: &Path) -> Result<File> {
+    let failed = || format!("failed locking `{}`", root.display());
+    let directory = File::open(root).context(Kind::Environment, failed)?;
+    flock(&directory, FlockOperation::LockExclusive)
+        .map_err(io::Error::from)
+        .context(Kind::Environment, failed)?;
+    Ok(directory)
 }

@@ -12,12 +12,13 @@ use crate::log::entry::Entry;
 use crate::log::merkle;
 use crate::log::prove;
 use crate::log::reader::Reader;
+use crate::log::tile::WIDTH;
 use crate::log::tree::Tree;
 use crate::log::{Checkpoint, Note, Proof, SignerKey};
 use crate::statement::dsse::Envelope;
 use crate::statement::intoto::Statement;
 use crate::statement::key::PublicKey;
-use crate::statement::launch::Launch;
+use crate::statement::launch::{self, Launch};
 use crate::statement::provenance::Provenance;
 
 /// A signed statement to be logged.
@@ -56,6 +57,32 @@ pub fn prove_again(reader: &Reader, entry: &Entry) -> Result<Option<Proof>> {
         Some(index) => prove::inclusion(&mut tree, &note, index).map(Some),
         None => Ok(None),
     }
+}
+
+/// The highest number that this key has given a statement on this release in the log, and the entry that has it.
+/// Statements that the log does not show are passed over.
+///
+/// # Errors
+/// When the log cannot be read or is not what was signed.
+pub fn last_sequence(log: &Path, key: PublicKey, release: &str) -> Result<Option<(u64, u64)>> {
+    let reader = Reader::directory(log);
+    let mut tree = open(&reader, &reader.checkpoint()?)?;
+    let mut last = None;
+    for bundle in 0..tree.size().div_ceil(u64::from(WIDTH)) {
+        for (index, body) in (bundle * u64::from(WIDTH)..).zip(tree.entries(bundle)?) {
+            let Some(entry) = Entry::from_body(&body).ok().filter(|entry| entry.key == key) else {
+                continue;
+            };
+            let payload = reader.get(&statement_path(&entry.digest), launch::MAX as u64);
+            let statement = payload.ok().flatten().map(|it| Statement::<Launch>::from_json(&it));
+            if let Some(Ok(statement)) = statement
+                && statement.predicate.release == release
+            {
+                last = last.max(Some((statement.predicate.sequence, index)));
+            }
+        }
+    }
+    Ok(last)
 }
 
 fn open<'a>(reader: &'a Reader, note: &Note) -> Result<Tree<'a>> {

@@ -235,7 +235,13 @@ impl Heads {
             ([], Some(_), true) => {
                 ledger.not_checked(CHECK, "there is no proof to hold the log against")
             }
-            ([], Some(_), false) => ledger.passed(CHECK, "the log shows what it has signed before"),
+            ([], Some(_), false) => {
+                let lately = match question.trust.max_age {
+                    Some(_) => "",
+                    None => "; how long ago its witnesses saw that is not asked (`max-age`)",
+                };
+                ledger.passed(CHECK, format!("the log shows what it has signed before{lately}"));
+            }
             ([], None, false) => ledger
                 .not_checked(CHECK, "whether the log still shows these entries is seen by `--log`"),
             ([], None, true) => {}

@@ -32,7 +32,7 @@ use crate::statement::dsse::Envelope;
 use crate::statement::launch::Measurements;
 
 pub use logged::InLog;
-pub use rebuilds::{Counted, Rebuilds};
+pub use rebuilds::{Counted, Rebuilds, may_be_on};
 pub use stated::Stated;
 pub use trust::Trust;
 
@@ -56,6 +56,8 @@ pub struct Question<'a> {
 pub struct Publication {
     /// The publisher's statement on the release.
     pub statement: Option<Document>,
+    /// The words of the statement, as they stand beside it.
+    pub words: Option<Vec<u8>>,
     /// Rebuilders'.
     pub rebuilds: Vec<Document>,
     /// What else publishers have said, which may take the statement back.

@@ -13,14 +13,14 @@ use super::distinct::distinct;
 use super::logged::{Failure, Heads, logged};
 use super::signer::{Signer, signer};
 use super::trust::{OnDisagree, Trust};
-use super::{Document, Question};
+use super::{Document, Known, Question};
 use crate::digest::Sha256;
 use crate::error::in_one_line;
 use crate::log::Quorum;
 use crate::report::Reason;
 use crate::report::time::Time;
 use crate::report::verdict::Ledger;
-use crate::statement::bundle::Bundle;
+use crate::statement::bundle::{Bundle, BundleError};
 use crate::statement::intoto::Statement;
 use crate::statement::provenance::{Provenance, REBUILD};
 
@@ -110,8 +110,11 @@ fn vote<'a>(
         (Reason::RebuildForm, format!("{name}: {}", in_one_line(error)))
     };
     // Anybody can put a file there: what nobody who counts has signed is nothing.
-    let bundle = match Bundle::from_json(&document.bundle) {
-        Ok(bundle) => bundle,
+    let (bundle, entry) = match Bundle::from_json(&document.bundle) {
+        Ok(bundle) => (bundle, None),
+        Err(BundleError::Other(bundle)) => {
+            (*bundle, Some(format!("{name}: the entry in it is not of what was signed")))
+        }
         Err(error) => {
             ledger.note(format!("{name} is no rebuild: {}", in_one_line(&error)));
             return Ok(None);
@@ -129,6 +132,14 @@ fn vote<'a>(
             return Ok(None);
         }
     };
+    if let Some(says) = entry {
+        return Err((Reason::LogEntry, says));
+    }
+    // Whatever else he has signed can be put there, too.
+    if !may_be_on(&bundle.envelope.payload, release) {
+        ledger.note(format!("{name}, of `{builder}`, is on another release"));
+        return Ok(None);
+    }
     let statement = Statement::<Provenance>::from_json(&bundle.envelope.payload)
         .map_err(|error| form(&error))?;
     let provenance = &statement.predicate;
@@ -197,6 +208,14 @@ fn vote<'a>(
     };
     let tool = provenance.run_details.builder.version.tool_digest.clone();
     Ok(Some(Vote { builder, counted, finished, tool, differs, logged }))
+}
+
+/// Whether something that a builder has signed can be about this release, also if it is in a form that is not known:
+/// whatever is on it names its lock.
+pub fn may_be_on(payload: &[u8], release: &Known) -> bool {
+    let Some(lock) = release.files.get("lock.yaml") else { return true };
+    let lock = lock.to_string();
+    payload.windows(lock.len()).any(|window| window == lock.as_bytes())
 }
 
 /// Those who have voted.
@@ -322,10 +341,14 @@ impl Tally {
             return ledger.passed(CHECK, says);
         }
         let with_stale = |name: &str| agree.contains(name) || self.stale_agree.contains(name);
-        let named = |name: &&String| rule.names().contains(name.as_str());
+        let double = |names: &[&str]| {
+            names.len() + names.iter().filter(|name| self.twice.contains(**name)).count()
+        };
         let reason = match () {
             () if rule.is_reached(&|name| agree.contains(name)) => Reason::RebuildCountedTwice,
-            () if self.twice.iter().any(|name| named(&name)) => Reason::RebuildCountedTwice,
+            () if rule.is_reached_by(&|name| agree.contains(name), &double) => {
+                Reason::RebuildCountedTwice
+            }
             () if rule.is_reached(&with_stale) => Reason::RebuildStale,
             () => Reason::RebuildQuorum,
         };

@@ -2,6 +2,7 @@
 //! not taken it back.
 
 use std::collections::BTreeSet;
+use std::error::Error as StdError;
 
 use serde::{Serialize, Serializer};
 
@@ -69,16 +70,17 @@ pub(super) fn check(
         ledger.failed(CHECK, Reason::StatementMissing, "there is no statement of a publisher");
         return None;
     };
-    let bundle = match Bundle::from_json(&document.bundle) {
-        Ok(bundle) => bundle,
+    let form = |error: &dyn StdError| format!("{}: {}", document.name, in_one_line(error));
+    // A signature that does not hold comes before an entry that is not of it.
+    let (bundle, entry) = match Bundle::from_json(&document.bundle) {
+        Ok(bundle) => (bundle, None),
         Err(error) => {
-            let reason = match error {
-                BundleError::Other => Reason::LogEntry,
-                _ => Reason::StatementForm,
+            let says = form(&error);
+            let BundleError::Other(bundle) = error else {
+                ledger.failed(CHECK, Reason::StatementForm, says);
+                return None;
             };
-            let says = format!("{}: {}", document.name, in_one_line(&error));
-            ledger.failed(CHECK, reason, says);
-            return None;
+            (*bundle, Some(says))
         }
     };
     let publishers = trust.publishers.iter().map(|(name, key)| (name.as_str(), key));
@@ -95,14 +97,22 @@ pub(super) fn check(
             return None;
         }
     };
+    if let Some(says) = entry {
+        ledger.failed(CHECK, Reason::LogEntry, says);
+        return None;
+    }
     let statement = match Statement::<Launch>::from_json(&bundle.envelope.payload) {
         Ok(statement) => statement,
         Err(error) => {
-            let says = format!("{}: {}", document.name, in_one_line(&error));
-            ledger.failed(CHECK, Reason::StatementForm, says);
+            ledger.failed(CHECK, Reason::StatementForm, form(&error));
             return None;
         }
     };
+    // People read and pass on the words beside the bundle.
+    if publication.words.as_ref().is_some_and(|words| *words != bundle.envelope.payload) {
+        let says = "`statement.json` is not what was signed: the signed words are in the bundle";
+        ledger.failed("statement-words", Reason::StatementRelease, says);
+    }
     let sha256 = Sha256::of(&bundle.envelope.payload);
     ledger.passed(
         CHECK,

@@ -397,6 +397,16 @@ impl Reading {
             }
             one_group_each(&rebuild_quorum, &self.builders)?;
         }
+        // Which tools there are is known when they vote, and each group counts for itself.
+        let nested = |rule: &Quorum| match rule {
+            Quorum::Group { members, .. } => {
+                members.iter().any(|member| matches!(member, Quorum::Group { .. }))
+            }
+            Quorum::None | Quorum::Member(_) => false,
+        };
+        if distinct.tool && nested(&rebuild_quorum) {
+            return Err("`distinct tool` needs all builders in one group: a tool of two groups would count twice".to_owned());
+        }
         Ok(Trust {
             digest,
             logs: self.logs,

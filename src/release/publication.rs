@@ -34,6 +34,9 @@ const MOST_BYTES: u64 = 256 << 20;
 
 const BUNDLE: &str = ".sigstore.json";
 
+/// The most entries of a log: it is read from its first to its last.
+const MOST_ENTRIES: u64 = 1 << 30;
+
 /// What stands in the release at `root`. Whether any of it holds is for [`crate::published`] to say.
 ///
 /// # Errors
@@ -42,10 +45,10 @@ pub fn read(root: &Path) -> Result<Publication> {
     let statement = root.join(layout::STATEMENT_BUNDLE);
     let statement = statement.symlink_metadata().is_ok();
     let statement = statement.then(|| document(root, layout::STATEMENT_BUNDLE)).transpose()?;
-    check_words(root, statement.as_ref())?;
     let rebuilds = bundles(root, layout::REBUILDS)?.into_iter().map(|name| document(root, &name));
     let mut publication = Publication {
         statement,
+        words: words(root)?,
         rebuilds: rebuilds.collect::<Result<_>>()?,
         ..Publication::default()
     };
@@ -59,17 +62,10 @@ pub fn read(root: &Path) -> Result<Publication> {
     Ok(publication)
 }
 
-/// That the words beside the bundle are those that were signed: people read and pass on these.
-fn check_words(root: &Path, signed: Option<&Document>) -> Result<()> {
-    let path = root.join(layout::STATEMENT);
-    let bundle = signed.and_then(|document| Bundle::from_json(&document.bundle).ok());
-    let (Some(bundle), Ok(_)) = (bundle, path.symlink_metadata()) else { return Ok(()) };
-    if file(root, layout::STATEMENT)? == bundle.envelope.payload {
-        return Ok(());
-    }
-    let message = format!("`{}` is not what was signed", path.display());
-    Err(Error::new(Kind::Rejected, message)
-        .hint(format!("the signed words are in `{}`; fetch both again", layout::STATEMENT_BUNDLE)))
+/// The words of the statement: people read and pass on these.
+fn words(root: &Path) -> Result<Option<Vec<u8>>> {
+    let is_there = root.join(layout::STATEMENT).symlink_metadata().is_ok();
+    is_there.then(|| file(root, layout::STATEMENT)).transpose()
 }
 
 /// The bundles in a directory of the release, by name and in order.
@@ -227,34 +223,63 @@ pub fn look(
             roots.insert(size, merkle::root(&mut tree, size)?);
         }
     }
-    let mut known: BTreeSet<Vec<u8>> = publication.rebuilds.iter().filter_map(payload).collect();
+    if head.size > MOST_ENTRIES {
+        let message = format!("`{place}` has more than {MOST_ENTRIES} entries, and all are read");
+        return Err(Error::new(Kind::Environment, message));
+    }
+    // Whatever a directory has under a builder's name counts there only if it is signed by him.
+    let mut known: BTreeSet<(Sha256, String)> =
+        publication.rebuilds.iter().filter_map(|document| signed(document, trust)).collect();
+    let mut size = 0;
     for tile in 0..head.size.div_ceil(u64::from(WIDTH)) {
         let bodies = tree.entries(tile)?;
         for (index, body) in (tile * u64::from(WIDTH)..).zip(bodies) {
             // Entries of other kinds are other people's.
             let Ok(entry) = Entry::from_body(&body) else { continue };
+            let own = (entry.digest, entry.key.to_string());
             if trust.publishers.values().any(|key| *key == entry.key) {
-                publication.others.push(served(&reader, &entry)?);
+                if known.insert(own) {
+                    let envelope = served(&reader, &entry)?;
+                    size += envelope.payload.len() as u64;
+                    publication.others.push(envelope);
+                }
             } else if trust.builders.values().any(|builder| builder.key == entry.key) {
+                if known.contains(&own) {
+                    continue;
+                }
                 let envelope = served(&reader, &entry)?;
                 // A rebuild that somebody has left out of the directory.
-                if is_on(&envelope, release) && known.insert(envelope.payload.clone()) {
+                if is_on(&envelope.payload, release) && known.insert(own) {
+                    size += envelope.payload.len() as u64;
                     let proof = prove::inclusion(&mut tree, &note, index)?;
                     publication.rebuilds.push(from_log(envelope, &entry, trust, proof)?);
                 }
+            }
+            if size > MOST_BYTES {
+                let message = format!(
+                    "`{place}` has statements of more than {} MiB by those whom the policy names",
+                    MOST_BYTES >> 20
+                );
+                return Err(Error::new(Kind::Malformed, message));
             }
         }
     }
     Ok(Looked { note, roots })
 }
 
-fn payload(document: &Document) -> Option<Vec<u8>> {
-    Bundle::from_json(&document.bundle).ok().map(|bundle| bundle.envelope.payload)
+/// What a builder has signed, and with which key, if one has.
+fn signed(document: &Document, trust: &Trust) -> Option<(Sha256, String)> {
+    let envelope = Bundle::from_json(&document.bundle).ok()?.envelope;
+    let mut builders = trust.builders.values();
+    let builder = builders.find(|builder| envelope.verify(&builder.key).is_ok())?;
+    Some((envelope.digest(), builder.key.to_string()))
 }
 
-/// Whether it is a rebuild of this release.
-fn is_on(envelope: &Envelope, release: &Known) -> bool {
-    let Ok(statement) = Statement::<Provenance>::from_json(&envelope.payload) else { return false };
+/// Whether it is a rebuild of this release. What cannot be read and names it may be a disagreement.
+fn is_on(payload: &[u8], release: &Known) -> bool {
+    let Ok(statement) = Statement::<Provenance>::from_json(payload) else {
+        return published::may_be_on(payload, release);
+    };
     let definition = statement.predicate.build_definition;
     let lock = definition.external_parameters.recipe.lock.sha256;
     definition.build_type == REBUILD && release.files.get(layout::LOCK) == Some(&lock)

@@ -72,9 +72,9 @@ pub enum BundleError {
     /// The body is none.
     #[error("entry in the bundle")]
     Entry(#[from] EntryError),
-    /// The log has something else.
+    /// The log has something else. Whose signature there is under the envelope can still be asked.
     #[error("entry in the bundle is not of the envelope in the bundle")]
-    Other,
+    Other(Box<Bundle>),
     /// Not Base64, or not of so many bytes.
     #[error("`{0}` of the bundle is not the Base64 of what it should be")]
     Base64(&'static str),
@@ -150,10 +150,13 @@ impl Bundle {
             [entry] => Some(Logged::of(entry)?),
             more => return Err(BundleError::Entries(more.len())),
         };
-        if logged.as_ref().is_some_and(|logged| !logged.entry.is_of(&envelope)) {
-            return Err(BundleError::Other);
+        let bundle = Self { envelope, hint: material.public_key.hint, logged };
+        match &bundle.logged {
+            Some(logged) if !logged.entry.is_of(&bundle.envelope) => {
+                Err(BundleError::Other(Box::new(bundle)))
+            }
+            _ => Ok(bundle),
         }
-        Ok(Self { envelope, hint: material.public_key.hint, logged })
     }
 
     /// The bundle as JSON, in one line.

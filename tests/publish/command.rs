@@ -40,13 +40,13 @@ launch: {profile: qemu, vcpus: [1, 2], cpus: [EPYC-v4]}
 
 fn release() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT
-        .get_or_init(|| {
-            let manifests = real::manifests().join("manifests");
-            fs::write(manifests.join("published.yaml"), MANIFEST).unwrap();
-            real::release("published")
-        })
-        .clone()
+    BUILT.get_or_init(|| built("published", MANIFEST)).clone()
+}
+
+fn built(name: &str, manifest: &str) -> PathBuf {
+    let manifests = real::manifests().join("manifests");
+    fs::write(manifests.join(format!("{name}.yaml")), manifest).unwrap();
+    real::release(name)
 }
 
 /// The release in a place of its own, with keys and an empty log.
@@ -188,13 +188,29 @@ fn a_rebuilder_agrees_or_disagrees_in_the_same_words() {
     assert_eq!(verdict.measurements, statement.predicate.measurements);
     let target = agrees.predicate.build_definition.external_parameters.target.unwrap();
     assert_eq!(target.statement.unwrap().sha256.to_string(), said["statement"].as_str().unwrap());
-    // Somebody has put in another command line.
-    place.write("release/image/cmdline", "console=ttyS0 panic=-1 init=/bin/sh");
-    assert_eq!(rebuild(&place, "disagrees").0, 10);
+    // A copy that was damaged says nothing of the release, and nothing is signed.
+    let (cmdline, model) =
+        (place.read("release/image/cmdline"), place.read("release/THREAT-MODEL.md"));
+    for (name, text) in [("image/cmdline", &cmdline), ("THREAT-MODEL.md", &model)] {
+        place.write(&format!("release/{name}"), format!("{text} x"));
+        let (code, said) = rebuild(&place, "damaged");
+        assert!(code == 10 && said.contains("is damaged") && said.contains(name), "{said}");
+        assert!(!place.path("release/rebuilds/damaged.sigstore.json").exists());
+        place.write(&format!("release/{name}"), text);
+    }
+    // Its publisher has put in another command line than its manifest says.
+    let evil = MANIFEST.replace("panic=-1", "panic=0");
+    let evil = built("evil", &evil);
+    for name in ["image/cmdline", "launch.json"] {
+        fs::copy(evil.join(name), place.path(&format!("release/{name}"))).unwrap();
+    }
+    fs::remove_file(place.path("release/statement.json")).unwrap();
+    let (code, said) = rebuild(&place, "disagrees");
+    assert_eq!(code, 10, "{said}");
     let disagrees = read("disagrees");
     let verdict = disagrees.predicate.verdict().unwrap().unwrap();
     assert!(!verdict.matches && !verdict.measured);
-    assert_eq!(verdict.files, ["image/cmdline"]);
+    assert_eq!(verdict.files, ["image/cmdline", "launch.json"]);
     let first = verdict.first_difference.unwrap();
     assert_eq!((first.cause.as_str(), first.place.as_str()), ("cmdline", "image/cmdline"));
     // What it built is what is meant, which is not what lies there.
@@ -209,6 +225,38 @@ fn a_rebuilder_agrees_or_disagrees_in_the_same_words() {
     assert_eq!(alone.code, 20, "{}", alone.stderr);
     assert!(alone.stderr.contains("nothing to sign"), "{}", alone.stderr);
     assert!(!place.path("release/rebuilds/unnamed.sigstore.json").exists());
+}
+
+/// What is in a log stays there: what cannot be kept is not logged, and no number comes twice.
+#[test]
+fn nothing_is_logged_that_cannot_stand() {
+    let place = place();
+    let size = || place.read("LOG/checkpoint").lines().nth(1).unwrap().to_owned();
+    fs::create_dir(place.path("release/statement.sigstore.json")).unwrap();
+    let publish_ = |more: &[&str]| {
+        let words = ["publish", "release", "--key", "publisher.key"];
+        place.run(&[&words[..], &LOG, more].concat())
+    };
+    assert_ne!(publish_(&["--sequence", "1"]).code, 0);
+    assert_eq!(size(), "0");
+    fs::remove_dir(place.path("release/statement.sigstore.json")).unwrap();
+    let _ = fs::remove_file(place.path("release/statement.json"));
+    assert_eq!(publish_(&["--sequence", "3"]).code, 0);
+    assert_eq!(size(), "2");
+    // Another copy of the release does not know it, and the log does.
+    fs::remove_dir_all(place.path("release")).unwrap();
+    copy(&release(), &place.path("release"));
+    publish_(&["--sequence", "3"]).is_refusal(2, &["entry 0 of the log is number 3", "--sequence"]);
+    assert_eq!(size(), "2");
+    // A URL is nothing to write to, and a device no place for a file.
+    let words = ["publish", "release", "--key", "publisher.key", "--sequence", "4"];
+    let url = ["--log", "https://log.example/", "--log-key", "log.key"];
+    place.refuses(&[&words[..], &url].concat(), 2, &["in its directory"]);
+    publish_(&["--sequence", "4"]);
+    let revoke = ["publish", "--revoke", "release/statement.json", "--reason", "a hole"];
+    let more = ["--key", "publisher.key", "--output", "/dev/full"];
+    place.refuses(&[&revoke[..], &more].concat(), 2, &["`/dev/full` is no place for a file"]);
+    assert!(!fs::metadata("/dev/full").unwrap().is_file());
 }
 
 #[test]

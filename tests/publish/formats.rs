@@ -256,7 +256,7 @@ fn a_bundle_says_nothing_twice() {
     ));
     let stranger = Envelope::sign(b"{}".to_vec(), &key).unwrap();
     let mixed = Bundle { envelope: stranger, ..bundle };
-    assert!(matches!(Bundle::from_json(&mixed.to_json().unwrap()), Err(BundleError::Other)));
+    assert!(matches!(Bundle::from_json(&mixed.to_json().unwrap()), Err(BundleError::Other(_))));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use counterfoil::digest::Sha256;
 use counterfoil::log::directory::add_signatures;
 use counterfoil::log::{Algorithm, Note, SignerKey, cosign};
 use counterfoil::statement::bundle::Bundle;
+use counterfoil::statement::dsse::Envelope;
 use counterfoil::statement::intoto::Statement;
 use counterfoil::statement::vsa::{REPRODUCED, Summary};
 use serde_json::Value;
@@ -61,15 +62,20 @@ fn published() -> Place {
 
 /// Has both witnesses sign the log, and everything logged know it.
 fn witnessed(place: &Place) {
-    let note = Note::parse(&place.read("LOG/checkpoint")).unwrap();
-    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let lines = [1, 2].map(|number| cosign(&note, &witness(number), time).unwrap());
-    assert!(add_signatures(&place.path("LOG"), &note.text, &lines).unwrap());
+    seen(place);
     let vkey = log_key().verifier().to_string();
     let bundles = ["statement", "provenance", "rebuilds/b11", "rebuilds/b12"]
         .map(|it| format!("release/{it}.sigstore.json"));
     let bundles: Vec<&str> = bundles.iter().map(String::as_str).collect();
     place.succeeds(&[&["log", "staple", "LOG", "--log", &vkey], bundles.as_slice()].concat());
+}
+
+/// Has both witnesses sign the log.
+fn seen(place: &Place) {
+    let note = Note::parse(&place.read("LOG/checkpoint")).unwrap();
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let lines = [1, 2].map(|number| cosign(&note, &witness(number), time).unwrap());
+    assert!(add_signatures(&place.path("LOG"), &note.text, &lines).unwrap());
 }
 
 fn verify(place: &Place, more: &[&str]) -> Ran {
@@ -198,15 +204,34 @@ fn what_is_missing_or_changed_is_named() {
     let words = place.read("release/statement.json");
     place.write("release/statement.json", words.replace("\"sequence\":1", "\"sequence\":9"));
     let ran = verify(&place, &[]);
-    assert!(ran.code == 10 && ran.stderr.contains("not what was signed"), "{ran:?}");
+    rejected(&ran, 10, "statement-release");
+    assert!(ran.stdout.contains("not what was signed"), "{ran:?}");
     place.write("release/statement.json", words);
     // A rebuilder who is not heard.
+    let rebuild = fs::read(place.path("release/rebuilds/b12.sigstore.json")).unwrap();
+    let rebuild = Bundle::from_json(&rebuild).unwrap();
     fs::remove_file(place.path("release/rebuilds/b12.sigstore.json")).unwrap();
     let ran = verify(&place, &[]);
     rejected(&ran, 10, "rebuild-quorum");
     assert!(ran.stdout.contains("silent    B2"), "{}", ran.stdout);
-    // The log has not forgotten him.
+    // The log has not forgotten him, also when it has grown since, and when somebody has put the same words there.
     assert_eq!(verify(&place, &["--log", "LOG"]).code, 0);
+    place.write("entries", "an entry of somebody's\n");
+    place.succeeds(&["log", "append", "LOG", "--key", "log.key", "--entries", "entries"]);
+    seen(&place);
+    let ran = verify(&place, &["--log", "LOG"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stdout.contains("agree     B1, B2"), "{}", ran.stdout);
+    let planted = Envelope::sign(rebuild.envelope.payload.clone(), &key(66)).unwrap();
+    let planted = Bundle::new(planted, &key(66).public()).to_json().unwrap();
+    place.write("release/rebuilds/b12.sigstore.json", planted);
+    assert_eq!(verify(&place, &["--log", "LOG"]).code, 0);
+    // His signature that does not hold, with the entry of the one that does.
+    let mut forged = rebuild;
+    forged.envelope.payload.push(b' ');
+    place.write("release/rebuilds/b12.sigstore.json", forged.to_json().unwrap());
+    rejected(&verify(&place, &[]), 10, "rebuild-signature, rebuild-quorum");
+    fs::remove_file(place.path("release/rebuilds/b12.sigstore.json")).unwrap();
     // A pipe is not waited for.
     let pipe = place.path("release/rebuilds/b12.sigstore.json");
     rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();

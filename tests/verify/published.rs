@@ -71,8 +71,7 @@ fn what_a_policy_does_not_ask_for_is_not_missed() {
     };
     // The rebuilders alone, without the publisher's key.
     accepted(|scene| {
-        scene.without(&["publisher"]);
-        scene.on_the_way = |it| it.statement = None;
+        scene.no_publisher();
     });
     // The publisher alone.
     accepted(|scene| {
@@ -124,12 +123,39 @@ fn what_a_policy_does_not_ask_for_is_not_missed() {
     });
     // The same words in the place of others.
     accepted(|scene| scene.others.push(signed(&scene.statement, &publisher())));
+    // What a builder has signed about something else.
+    accepted(|scene| {
+        scene.on_the_way = |it| {
+            let envelope = signed(&revocation(digest("another")), &builder(2));
+            let bundle = Bundle::new(envelope, &builder(2).public()).to_json().unwrap();
+            it.rebuilds.push(Document { name: "other".to_owned(), bundle, proof: None });
+        };
+    });
+    // He has made this very release, and compared it with a copy that was damaged.
+    accepted(|scene| {
+        scene.votes.push(Vote::good(2));
+        scene.votes[2].verdict.matches = false;
+        scene.votes[2].verdict.files = vec!["lock.yaml".to_owned()];
+    });
     // A builder who has changed his mind: the newest counts.
     accepted(|scene| {
         scene.votes.push(Vote::good(0));
         scene.votes[2].differs();
         scene.votes[2].finished = time("2026-11-01T00:00:00Z");
     });
+}
+
+/// What the witnesses saw long ago is old, and not silence.
+#[test]
+fn an_old_proof_is_stale() {
+    let mut scene = Scene::good();
+    scene.no_publisher();
+    for (_, seen) in &mut scene.witnesses {
+        *seen = time("2026-01-01T00:00:00Z");
+    }
+    let answer = scene.answer();
+    assert_eq!(answer.published.rebuilds.stale, ["b0", "b1"]);
+    assert_eq!(scene.reasons(), [Reason::RebuildStale]);
 }
 
 /// A builder stands in one list.
@@ -230,6 +256,7 @@ fn a_trust_policy_is_read_strictly() {
     let twice = good
         .replace("group reb 2 b0 b1 b2", "group r1 1 b0\ngroup r2 2 b1 b2\ngroup reb all r1 r2");
     refused(&format!("{}distinct org\n", twice.replace("org=o2", "org=o0")), "stand in two groups");
+    refused(&format!("{twice}distinct tool\n"), "all builders in one group");
     Trust::parse("trust.policy", twice.as_bytes()).unwrap();
     Trust::parse("trust.policy", with("  # a comment\t").as_bytes()).unwrap();
 }

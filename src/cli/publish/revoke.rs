@@ -4,12 +4,13 @@ use serde_json::json;
 
 use super::said::statement_digest;
 use super::{Publish, payload};
-use crate::cli::logging::bundles;
+use crate::cli::logging::publish;
 use crate::cli::settings::Settings;
 use crate::cli::signing::Signer;
 use crate::cli::ui::Ui;
 use crate::digest::Sha256;
 use crate::error::{Error, Kind, Result};
+use crate::input::progress::Progress as _;
 use crate::log::submit::Submission;
 use crate::report::Time;
 use crate::statement::launch::Revoked;
@@ -28,11 +29,10 @@ impl Publish {
         let digest = Sha256::of(&payload);
         let envelope = signer.sign(payload)?;
         let submission = Submission { envelope, key: signer.public(), about: Vec::new() };
-        let bundled = bundles(log.as_ref(), vec![submission])?;
-        let Some(bundled) = bundled.first() else {
+        let published = publish(log.as_ref(), vec![(submission, self.output.clone())])?;
+        let Some((bundled, files)) = published.first() else {
             return Err(Error::new(Kind::Environment, "nothing was signed"));
         };
-        let files = bundled.write(&self.output)?;
         let index = bundled.proof.as_ref().map(|proof| proof.index);
         if ui.is_json() {
             return ui.json(&json!({
@@ -43,6 +43,10 @@ impl Publish {
         }
         ui.answer(&format!("{digest}"))?;
         ui.done(&format!("revocation in `{}`", self.output.display()));
+        if let Some(index) = index {
+            ui.note(&format!("it is entry {index} of the log"));
+        }
+        ui.next("copy it to `statements/` of each release that it is about, and have the log's witnesses see it");
         Ok(())
     }
 }

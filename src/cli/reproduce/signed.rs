@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
 
-use crate::cli::logging::{LogTo, bundles};
+use crate::cli::logging::{LogTo, publish};
 use crate::cli::publish::{builder, payload, recipe};
 use crate::cli::signing::Signer;
 use crate::digest::{Sha256, Sha384};
@@ -134,11 +134,10 @@ impl Signing<'_> {
         let envelope = self.signer.sign(payload(&statement)?)?;
         // Whoever looks for what the publisher says is to find who disagrees.
         let submission = Submission { envelope, key, about: claimed(release) };
-        let bundled = bundles(self.log.as_ref(), vec![submission])?;
         rebuilds(release)?;
         let path = release.join(layout::rebuild_bundle(&verdict.rebuilder));
-        let files = bundled.iter().map(|bundled| bundled.write(&path));
-        Ok(Some(files.collect::<Result<Vec<_>>>()?.concat()))
+        let published = publish(self.log.as_ref(), vec![(submission, path)])?;
+        Ok(Some(published.into_iter().flat_map(|(_, files)| files).collect()))
     }
 }
 

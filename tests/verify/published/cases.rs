@@ -3,6 +3,7 @@
 use counterfoil::digest::Sha256;
 use counterfoil::log::SignerKey;
 use counterfoil::log::key::Algorithm;
+use counterfoil::published::Document;
 use counterfoil::report::Reason;
 use counterfoil::statement::bundle::Bundle;
 use counterfoil::statement::dsse::Envelope;
@@ -170,6 +171,30 @@ pub(super) const CASES: &[Case] = &[
             it.rebuilds.push(statement);
         };
     }),
+    (Reason::StatementSignature, "a bad signature, with the entry of the good one", |scene| {
+        scene.on_the_way = |it| {
+            let payload = |bundle: &mut Bundle| bundle.envelope.payload.push(b' ');
+            bundle(statement_of(it), payload);
+        };
+    }),
+    (Reason::RebuildSignature, "a builder's, with the entry of the good one", |scene| {
+        scene.votes.push(Vote::good(2));
+        scene.on_the_way = |it| bundle(&mut it.rebuilds[2], |it| it.envelope.payload.push(b' '));
+    }),
+    (Reason::RebuildForm, "a rebuild in a form that is not known", |scene| {
+        scene.on_the_way = |it| {
+            let payload = Vote::good(2).statement().to_json().unwrap();
+            let text = String::from_utf8(payload).unwrap();
+            let payload =
+                text.replace("\"runDetails\"", "\"newField\":1,\"runDetails\"").into_bytes();
+            let envelope = Envelope::sign(payload, &builder(2)).unwrap();
+            let bundle = Bundle::new(envelope, &builder(2).public()).to_json().unwrap();
+            it.rebuilds.push(Document { name: "new".to_owned(), bundle, proof: None });
+        };
+    }),
+    (Reason::StatementRelease, "the words beside it are others", |scene| {
+        scene.on_the_way = |it| it.words = Some(b"{}".to_vec());
+    }),
     (Reason::RebuildSignature, "a known builder with a bad signature", |scene| {
         scene.votes.push(Vote::good(2));
         scene.on_the_way = |it| {
@@ -217,6 +242,10 @@ pub(super) const CASES: &[Case] = &[
     (Reason::RebuildCountedTwice, "one builder says it twice", |scene| {
         scene.votes[1] = Vote::good(0);
         scene.votes[1].finished = time("2026-11-21T00:00:00Z");
+    }),
+    (Reason::RebuildQuorum, "one builder says it twice, and twice would not be enough", |scene| {
+        scene.trust = scene.trust.replace("group reb 2", "group reb 3");
+        scene.votes[1] = Vote::good(0);
     }),
     (Reason::RebuildCountedTwice, "two builders of one organisation", |scene| {
         scene.trust("distinct org");

@@ -252,6 +252,11 @@ impl Scene {
         self.trust = self.trust.lines().filter(keep).map(|line| format!("{line}\n")).collect();
     }
 
+    pub(super) fn no_publisher(&mut self) {
+        self.without(&["publisher"]);
+        self.on_the_way = |it| it.statement = None;
+    }
+
     pub(super) fn no_rebuilders(&mut self) {
         self.without(&["rebuild-quorum"]);
         self.trust("rebuild-quorum none");
