@@ -58,14 +58,9 @@ impl Repository {
         credentials: Option<Credentials>,
     ) -> Self {
         let scheme = if plain || reference.is_loopback() { "http" } else { "https" };
-        // The name by which people know that registry is not where it answers.
-        let host = match reference.host.as_str() {
-            "docker.io" => "registry-1.docker.io",
-            host => host,
-        };
         Self {
             client,
-            base: format!("{scheme}://{host}"),
+            base: format!("{scheme}://{}", reference.host),
             reference: reference.clone(),
             credentials,
             authorization: RefCell::new(None),
