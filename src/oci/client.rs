@@ -12,7 +12,8 @@ use crate::digest::{Object, Sha256};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::http::{self, Client, without_credentials};
 use crate::oci::challenge::{Challenge, Credentials, escaped, token};
-use crate::oci::manifest::{Descriptor, INDEX, Index, LARGEST, MANIFEST};
+use crate::oci::descriptor::Descriptor;
+use crate::oci::manifest::{INDEX, Index, LARGEST, MANIFEST};
 use crate::oci::reference::Reference;
 
 /// A repository in a registry.
