@@ -285,13 +285,19 @@ fn a_registry_that_was_tampered_with() {
     );
     assert!(ran.stderr.contains("tampered with"), "{}", ran.stderr);
     assert!(!place.path("x").exists());
-    // Shorter ones, and none.
+    // A push does not see that: the registry says that it has so many bytes.
+    place.succeeds(&["push", "release", &name]);
+    place.refuses(&["pull", &name, "-o", "x"], 10, &["`image/kernel`"]);
+    // It sees that some are gone. But this registry keeps what it has.
     fs::write(&kernel, "kern").unwrap();
     place.refuses(&["pull", &name, "-o", "x"], 10, &["`image/kernel`"]);
-    // The same push heals it.
+    place.refuses(&["push", "release", &name], 10, &["`image/kernel`", "has to remove that blob"]);
+    // Of what is not there at all, the same push heals it.
+    fs::remove_file(&kernel).unwrap();
+    place.refuses(&["pull", &name, "-o", "x"], 20, &["lacks the blob"]);
     place.succeeds(&["push", "release", &name]);
-    fs::write(&kernel, "kernel").unwrap();
     place.succeeds(&["pull", &name, "-o", "healed"]);
+    same(&place.path("release"), &place.path("healed"));
 
     // A manifest that lists something else, under the digest of ours.
     let manifest = fs::read_to_string(registry.blob(digest)).unwrap();

@@ -36,6 +36,17 @@ pub struct Referrers {
     pub by_tag: bool,
 }
 
+/// What a registry says that it has of a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// Nothing.
+    No,
+    /// All of it.
+    Yes,
+    /// Another number of bytes.
+    Damaged,
+}
+
 /// A registry may take long to store what it got ("Pushing a blob monolithically"): gigabytes go to another
 /// machine before it answers.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
@@ -115,20 +126,24 @@ impl Repository {
         }
     }
 
-    /// Whether the registry has a blob already.
+    /// Whether the registry has a blob already, as far as it says: "Checking if content exists in the registry"
+    /// gives a size, which tells of a blob that was cut off. Other bytes of the right number are seen only by
+    /// whoever gets them.
     ///
     /// # Errors
     /// [`Kind::Environment`] when the registry does not answer or refuses.
-    pub fn has(&self, object: Object) -> Result<bool> {
+    pub fn has(&self, object: Object) -> Result<Held> {
         let url = self.url(&format!("blobs/sha256:{}", object.sha256));
         let response = self.send(Method::HEAD, &url, &[], &[])?;
         match response.status().as_u16() {
             200 => {
                 let size = response.headers().get("content-length").and_then(|it| it.to_str().ok());
-                // One that was cut off in the registry's storage is sent again.
-                Ok(size.is_none_or(|size| size == object.size.to_string()))
+                match size.is_none_or(|size| size == object.size.to_string()) {
+                    true => Ok(Held::Yes),
+                    false => Ok(Held::Damaged),
+                }
             }
-            404 => Ok(false),
+            404 => Ok(Held::No),
             _ => Err(refused(&url, response)),
         }
     }

@@ -12,7 +12,7 @@ use crate::digest::{Hashing, Object, Sha256};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::bounded;
 use crate::input::progress::Progress;
-use crate::oci::client::{Repository, referrers_tag};
+use crate::oci::client::{Held, Repository, referrers_tag};
 use crate::oci::manifest::{
     BESIDE, CREATED, EMPTY_CONTENT, File, INDEX, LARGEST, MANIFEST, Manifest, PROOF, SIGNED,
     check_path, empty_config, is_said,
@@ -73,7 +73,7 @@ pub fn push(
         );
         return Err(Error::new(Kind::CannotDecide, message));
     }
-    if !there.has(empty_config())? {
+    if there.has(empty_config())? != Held::Yes {
         there.put(empty_config(), || Ok(EMPTY_CONTENT), &mut |_| {})?;
     }
     let digest = manifest.object().sha256;
@@ -178,7 +178,8 @@ fn hashed(release: &Path, path: &str, progress: &dyn Progress) -> Result<File> {
 /// Sends a file if the registry lacks it, and says how many bytes that were.
 fn send(there: &Repository, release: &Path, file: &File, progress: &dyn Progress) -> Result<u64> {
     let Object { size, .. } = file.object;
-    if there.has(file.object)? {
+    let held = there.has(file.object)?;
+    if held == Held::Yes {
         progress.detail(&format!("`{}` is there already", file.path));
         return Ok(0);
     }
@@ -187,6 +188,16 @@ fn send(there: &Repository, release: &Path, file: &File, progress: &dyn Progress
         there.put(file.object, || open(release, &file.path), &mut |done| progress.advance(done));
     progress.end();
     sent.map_err(|error| error.context(format!("failed pushing `{}`", file.path)))?;
+    // A registry that finds something under the digest may keep that (Distribution's `blobWriter.moveBlob` does),
+    // and nobody could pull what was pushed.
+    if held == Held::Damaged && there.has(file.object)? == Held::Damaged {
+        let message = format!(
+            "the registry has `{}` damaged, as `sha256:{}`, and does not take it again",
+            file.path, file.object.sha256
+        );
+        return Err(Error::new(Kind::Rejected, message)
+            .hint("whoever keeps the registry has to remove that blob; then push again"));
+    }
     Ok(size)
 }
 
