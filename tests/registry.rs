@@ -12,7 +12,9 @@ use std::sync::{Arc, Mutex};
 
 use base64ct::{Base64, Base64UrlUnpadded, Encoding as _};
 use counterfoil::digest::{Object, Sha256};
-use counterfoil::oci::manifest::{File, Manifest};
+use counterfoil::oci::manifest::{File, Index, Manifest};
+use counterfoil::statement::bundle;
+use counterfoil::statement::dsse::MAX_PAYLOAD;
 use serde_json::{Value, json};
 use support::debian::{self, Running};
 use support::place::{Place, Ran};
@@ -169,7 +171,8 @@ fn there_and_back_and_read_by_oras() {
     );
 }
 
-/// A bundle that somebody attaches by oras comes along, and one that is made again takes the old one's place.
+/// A bundle that somebody attaches by oras comes along, and one that is made again has the name of the old one,
+/// which is kept.
 #[test]
 fn what_is_attached_later() {
     let Some(registry) = Registry::start("") else { return };
@@ -179,7 +182,18 @@ fn what_is_attached_later() {
     place.succeeds(&["push", "release", &name]);
     place.write("release/statement.sigstore.json", "{\"new\": 1}");
     let pushed = json_of(&place.succeeds(&["push", "release", &name, "--format", "json"]));
-    place.succeeds(&["pull", &name, "--output", "pulled"]);
+    let pulled = place.succeeds(&["pull", &name, "--output", "pulled"]);
+    assert!(pulled.stderr.contains("several of `statement.sigstore.json`"), "{}", pulled.stderr);
+    let old = format!("statements/statement-{}", &Sha256::of(BUNDLE).to_string()[..12]);
+    assert_eq!(place.read(&format!("pulled/{old}.sigstore.json")), BUNDLE);
+    // What was pulled can be pushed, and that adds nothing which was not there.
+    place.succeeds(&["push", "pulled", &name]);
+    place.succeeds(&["pull", &name, "--output", "again"]);
+    same(&place.path("pulled"), &place.path("again"));
+    // The proof that stood beside the old one still does.
+    for ending in ["sigstore.json", "tlog-proof"] {
+        fs::remove_file(place.path(&format!("pulled/{old}.{ending}"))).unwrap();
+    }
     same(&place.path("release"), &place.path("pulled"));
 
     registry.place.write("rebuilds/they.sigstore.json", "{\"they\": 1}");
@@ -203,6 +217,57 @@ fn what_is_attached_later() {
     assert!(!place.path("more/stray.json").exists());
 }
 
+/// The registry cannot list what refers, so that both write the same index.
+#[test]
+fn two_rebuilders_of_one_name() {
+    let Some(registry) = Registry::start("") else { return };
+    let name = registry.name("llama:v1");
+    let signed = "rebuilds/unnamed.sigstore.json";
+    let of = |word: &str, day: u32| {
+        let statement = json!({
+            "predicate": {"runDetails": {"metadata": {"finishedOn": format!("2026-11-{day}T00:00:00Z")}}},
+            "verdict": word,
+        });
+        let payload = Base64::encode_string(statement.to_string().as_bytes());
+        json!({"dsseEnvelope": {"payload": payload}}).to_string()
+    };
+    let (differs, agrees) = (of("differs", 20), of("agrees", 21));
+    // Whoever comes first: the newest has the name.
+    for all in [[&differs, &agrees], [&agrees, &differs]] {
+        for bundle in all {
+            let place = Place::new();
+            release(&place);
+            place.write(&format!("release/{signed}"), bundle);
+            place.write("release/rebuilds/unnamed.tlog-proof", format!("of {bundle}"));
+            place.succeeds(&["push", "release", &name]);
+        }
+        let place = Place::new();
+        place.succeeds(&["pull", &name, "--output", "pulled"]);
+        let older = format!("rebuilds/unnamed-{}", &Sha256::of(&differs).to_string()[..12]);
+        assert_eq!(place.read(&format!("pulled/{signed}")), agrees);
+        assert_eq!(place.read(&format!("pulled/{older}.sigstore.json")), differs);
+        for (stem, bundle) in [("rebuilds/unnamed", &agrees), (&older, &differs)] {
+            let proof = place.read(&format!("pulled/{stem}.tlog-proof"));
+            assert_eq!(proof, format!("of {bundle}"));
+        }
+    }
+}
+
+/// Provenance of an image from source names thousands of inputs: what can be signed can be pushed and pulled.
+#[test]
+fn the_largest_bundle() {
+    let Some(registry) = Registry::start("") else { return };
+    let place = Place::new();
+    release(&place);
+    let payload = Base64::encode_string(&vec![b' '; MAX_PAYLOAD]);
+    let bundle = json!({"dsseEnvelope": {"payload": payload}}).to_string();
+    place.write("release/provenance.sigstore.json", &bundle);
+    let name = registry.name("llama:v1");
+    place.succeeds(&["push", "release", &name]);
+    place.succeeds(&["pull", &name, "--output", "pulled"]);
+    same(&place.path("release"), &place.path("pulled"));
+}
+
 #[test]
 fn a_registry_that_was_tampered_with() {
     let Some(registry) = Registry::start("") else { return };
@@ -220,13 +285,19 @@ fn a_registry_that_was_tampered_with() {
     );
     assert!(ran.stderr.contains("tampered with"), "{}", ran.stderr);
     assert!(!place.path("x").exists());
-    // Shorter ones, and none.
+    // A push does not see that: the registry says that it has so many bytes.
+    place.succeeds(&["push", "release", &name]);
+    place.refuses(&["pull", &name, "-o", "x"], 10, &["`image/kernel`"]);
+    // It sees that some are gone. But this registry keeps what it has.
     fs::write(&kernel, "kern").unwrap();
     place.refuses(&["pull", &name, "-o", "x"], 10, &["`image/kernel`"]);
-    // The same push heals it.
+    place.refuses(&["push", "release", &name], 10, &["`image/kernel`", "has to remove that blob"]);
+    // Of what is not there at all, the same push heals it.
+    fs::remove_file(&kernel).unwrap();
+    place.refuses(&["pull", &name, "-o", "x"], 20, &["lacks the blob"]);
     place.succeeds(&["push", "release", &name]);
-    fs::write(&kernel, "kernel").unwrap();
     place.succeeds(&["pull", &name, "-o", "healed"]);
+    same(&place.path("release"), &place.path("healed"));
 
     // A manifest that lists something else, under the digest of ours.
     let manifest = fs::read_to_string(registry.blob(digest)).unwrap();
@@ -249,6 +320,14 @@ fn what_is_no_release_is_not_pushed() {
     std::os::unix::fs::symlink("/etc/passwd", release.join("image/volumes/x.img")).unwrap();
     place.refuses(&["push", "release", nowhere], 30, &["x.img", "regular file"]);
     fs::remove_file(release.join("image/volumes/x.img")).unwrap();
+    // Nobody would pull it.
+    let large = fs::File::create(release.join("large.sigstore.json")).unwrap();
+    large.set_len(bundle::MAX_BYTES + 1).unwrap();
+    place.refuses(&["push", "release", nowhere], 30, &["large.sigstore.json", "largest bundle"]);
+    fs::remove_file(release.join("large.sigstore.json")).unwrap();
+    place.write("release/rebuilds/a/b.json", "{}");
+    place.refuses(&["push", "release", nowhere], 10, &["b.json", "nothing was pushed"]);
+    fs::remove_file(release.join("rebuilds/a/b.json")).unwrap();
     place.refuses(&["push", "release", nowhere], 1, &["cannot be reached"]);
     let digest = format!("127.0.0.1:1/llama@sha256:{}", Sha256::of(""));
     place.refuses(&["push", "release", &digest], 2, &["has a digest"]);
@@ -454,14 +533,14 @@ fn names_that_lead_elsewhere() {
     // Of what is attached, such things are left out.
     let release = Manifest::of_release(&[hostile.file("lock.yaml")]);
     hostile.manifest("v1", &release.bytes());
-    let mut index = counterfoil::oci::manifest::Index::empty();
+    let mut index = Index::empty();
     for path in ["lock.yaml", "rebuilds/../../outside", "image/kernel", "rebuilds/good.json"] {
         let manifest =
             Manifest::referring(release.descriptor(), &hostile.file(path), Default::default());
-        hostile.manifest(&format!("sha256:{}", manifest.descriptor().digest), &manifest.bytes());
+        hostile.manifest(&manifest.descriptor().digest.to_string(), &manifest.bytes());
         index.put(manifest.in_index());
     }
-    hostile.manifest(&format!("sha256-{}", release.descriptor().digest), &index.bytes());
+    hostile.manifest(&format!("sha256-{}", release.object().sha256), &index.bytes());
     let ran = hostile.place.succeeds(&["pull", &hostile.name("a:v1"), "-o", "pulled"]);
     assert_eq!(ran.stderr.matches("warning:").count(), 3, "{}", ran.stderr);
     assert_eq!(hostile.place.read("pulled/lock.yaml"), "lock.yaml");
@@ -470,18 +549,48 @@ fn names_that_lead_elsewhere() {
     assert!(!outside.exists());
 }
 
+/// What others attach, by digests that we do not know, keeps nobody from the rest.
+#[test]
+fn digests_of_other_algorithms() {
+    let hostile = Hostile::new();
+    let release = Manifest::of_release(&[hostile.file("lock.yaml")]);
+    hostile.manifest("v1", &release.bytes());
+    let mut index = Index::empty();
+    let ours = hostile.file("rebuilds/good.json");
+    let ours = Manifest::referring(release.descriptor(), &ours, Default::default());
+    hostile.manifest(&ours.descriptor().digest.to_string(), &ours.bytes());
+    let other = format!("sha512:{}", "ab".repeat(64));
+    let mut foreign = ours.in_index();
+    foreign.digest = other.parse().unwrap();
+    index.put(foreign.clone());
+    // This is of nobody's concern here.
+    foreign.artifact_type = Some("text/x".to_owned());
+    foreign.digest = "x+y:z".parse().unwrap();
+    index.put(foreign);
+    index.put(ours.in_index());
+    hostile.manifest(&format!("sha256-{}", release.object().sha256), &index.bytes());
+    let ran = hostile.place.succeeds(&["pull", &hostile.name("a:v1"), "-o", "pulled"]);
+    assert_eq!(hostile.place.read("pulled/rebuilds/good.json"), "rebuilds/good.json");
+    assert_eq!(ran.stderr.matches("warning:").count(), 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains(&other), "{}", ran.stderr);
+    // Of a part of the release it is another thing.
+    let whole = String::from_utf8(release.bytes()).unwrap().replace("sha256:", "sha512:");
+    hostile.manifest("v1", whole.as_bytes());
+    hostile.place.refuses(&["pull", &hostile.name("a:v1"), "-o", "x"], 30, &["its SHA-256"]);
+}
+
 /// A registry that can list what refers to a manifest is asked, and the tag is not.
 #[test]
 fn a_registry_that_lists_what_refers() {
     let hostile = Hostile::new();
     let release = Manifest::of_release(&[hostile.file("lock.yaml")]);
-    let digest = release.descriptor().digest;
+    let digest = release.object().sha256;
     hostile.manifest("v1", &release.bytes());
     let listed = |path: &str| {
         let manifest =
             Manifest::referring(release.descriptor(), &hostile.file(path), Default::default());
-        hostile.manifest(&format!("sha256:{}", manifest.descriptor().digest), &manifest.bytes());
-        let mut index = counterfoil::oci::manifest::Index::empty();
+        hostile.manifest(&manifest.descriptor().digest.to_string(), &manifest.bytes());
+        let mut index = Index::empty();
         index.put(manifest.in_index());
         index.bytes()
     };
@@ -507,7 +616,7 @@ fn other_bytes_than_promised() {
         assert!(!hostile.place.path("x").exists());
     };
     let release = Manifest::of_release(&[hostile.file("lock.yaml")]);
-    let digest = release.descriptor().digest;
+    let digest = release.object().sha256;
     hostile.manifest(&format!("sha256:{digest}"), b"{}");
     pull(&format!("a@sha256:{digest}"), 10, &["another digest", "tampered with"]);
     for (bytes, words) in [

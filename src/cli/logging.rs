@@ -12,12 +12,9 @@ use crate::input::bounded;
 use crate::log::directory::Directory;
 use crate::log::submit::{Submission, submit};
 use crate::log::{Proof, SignerKey};
-use crate::statement::bundle::Bundle;
+use crate::statement::bundle::{self, Bundle};
 use crate::statement::dsse::Envelope;
 use crate::whole;
-
-/// The largest bundle that is read: a payload and what is around it.
-const MOST: u64 = 64 << 20;
 
 /// The log that statements go to.
 #[derive(Debug, Args)]
@@ -143,7 +140,7 @@ fn sibling(file: &Path, ending: &str) -> PathBuf {
 
 /// Reads a bundle, or an envelope by itself.
 pub(super) fn read(path: &Path) -> Result<(Envelope, Option<Bundle>)> {
-    let bytes = bounded::at_most(path, MOST)?;
+    let bytes = bounded::at_most(path, bundle::MAX_BYTES)?;
     let named = || format!("`{}`", path.display());
     match Envelope::from_json(&bytes) {
         Ok(envelope) => Ok((envelope, None)),

@@ -23,7 +23,10 @@ it says: `counterfoil verify` does.";
 
 /// Get a release out of a container registry.
 ///
-/// Every file is held against its digest, and the directory is there whole or not at all.
+/// Every file is held against its digest, and the directory is there whole or not at all. Of several things with
+/// one name that are attached to the release all are pulled: the newest, by what it says of itself, has the name,
+/// and the others have the beginning of their digest in theirs; older statements of the publisher are then in
+/// `statements`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Pull {

@@ -48,7 +48,7 @@ pub(super) struct Reproduce {
     /// Fetch nothing.
     #[arg(long)]
     offline: bool,
-    /// Who rebuilds, as the verdict names them: a name such as inputs have.
+    /// Who rebuilds, as the verdict names them: a name such as inputs have. Whoever signs has to say one.
     #[arg(long = "as", value_name = "NAME", default_value = "unnamed")]
     rebuilder: Name,
     /// Write no verdict into the release.

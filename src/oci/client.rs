@@ -12,7 +12,8 @@ use crate::digest::{Object, Sha256};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::http::{self, Client, without_credentials};
 use crate::oci::challenge::{Challenge, Credentials, escaped, token};
-use crate::oci::manifest::{Descriptor, INDEX, Index, LARGEST, MANIFEST};
+use crate::oci::descriptor::Descriptor;
+use crate::oci::manifest::{INDEX, Index, LARGEST, MANIFEST};
 use crate::oci::reference::Reference;
 
 /// A repository in a registry.
@@ -33,6 +34,17 @@ pub struct Referrers {
     pub manifests: Vec<Descriptor>,
     /// Whether the registry cannot list them, so that an index under a tag does.
     pub by_tag: bool,
+}
+
+/// What a registry says that it has of a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// Nothing.
+    No,
+    /// All of it.
+    Yes,
+    /// Another number of bytes.
+    Damaged,
 }
 
 /// A registry may take long to store what it got ("Pushing a blob monolithically"): gigabytes go to another
@@ -58,14 +70,9 @@ impl Repository {
         credentials: Option<Credentials>,
     ) -> Self {
         let scheme = if plain || reference.is_loopback() { "http" } else { "https" };
-        // The name by which people know that registry is not where it answers.
-        let host = match reference.host.as_str() {
-            "docker.io" => "registry-1.docker.io",
-            host => host,
-        };
         Self {
             client,
-            base: format!("{scheme}://{host}"),
+            base: format!("{scheme}://{}", reference.host),
             reference: reference.clone(),
             credentials,
             authorization: RefCell::new(None),
@@ -119,20 +126,24 @@ impl Repository {
         }
     }
 
-    /// Whether the registry has a blob already.
+    /// Whether the registry has a blob already, as far as it says: "Checking if content exists in the registry"
+    /// gives a size, which tells of a blob that was cut off. Other bytes of the right number are seen only by
+    /// whoever gets them.
     ///
     /// # Errors
     /// [`Kind::Environment`] when the registry does not answer or refuses.
-    pub fn has(&self, object: Object) -> Result<bool> {
+    pub fn has(&self, object: Object) -> Result<Held> {
         let url = self.url(&format!("blobs/sha256:{}", object.sha256));
         let response = self.send(Method::HEAD, &url, &[], &[])?;
         match response.status().as_u16() {
             200 => {
                 let size = response.headers().get("content-length").and_then(|it| it.to_str().ok());
-                // One that was cut off in the registry's storage is sent again.
-                Ok(size.is_none_or(|size| size == object.size.to_string()))
+                match size.is_none_or(|size| size == object.size.to_string()) {
+                    true => Ok(Held::Yes),
+                    false => Ok(Held::Damaged),
+                }
             }
-            404 => Ok(false),
+            404 => Ok(Held::No),
             _ => Err(refused(&url, response)),
         }
     }

@@ -3,9 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::digest::{Object, Sha256};
+use crate::oci::descriptor::{Descriptor, Digest};
+use crate::report::time::Time;
+use crate::statement::bundle;
 
 /// "OCI Image Manifest Specification".
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -13,8 +17,6 @@ pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The artifact type of a release.
 pub const RELEASE: &str = "application/vnd.counterfoil.release.v1";
-/// The artifact type of a Sigstore bundle, as Sigstore's own tools attach it.
-pub const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 /// The artifact type of anything else that was said about a release.
 pub const SAID: &str = "application/vnd.counterfoil.said.v1";
 /// What the files of a release are to a registry.
@@ -25,31 +27,21 @@ const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 pub const EMPTY_CONTENT: &[u8] = b"{}";
 /// "Pre-Defined Annotation Keys": the name of a file; oras writes files by it, too.
 const TITLE: &str = "org.opencontainers.image.title";
+/// "Pre-Defined Annotation Keys": when it was made. Sigstore's tools order bundles by it; here it is the time that
+/// the bundle itself says, so that it does not depend on who pushes.
+pub const CREATED: &str = "org.opencontainers.image.created";
+/// Beside which bundle a proof, a verdict or a statement's words stood: its digest.
+pub const BESIDE: &str = "vnd.counterfoil.beside";
+
+/// How the name of a bundle ends.
+pub const SIGNED: &str = ".sigstore.json";
+/// How the name of a proof ends that a log has it.
+pub const PROOF: &str = ".tlog-proof";
+/// The directories of a release in which only what is said about it stands.
+const SAID_IN: [&str; 2] = ["rebuilds", "statements"];
 
 /// The most that a manifest has here; registries take 4 MiB ("Pushing Manifests").
 pub const LARGEST: u64 = 4 << 20;
-
-/// "OCI Content Descriptors".
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Descriptor {
-    /// What it is.
-    pub media_type: String,
-    /// Its digest; no other algorithm is read.
-    #[serde(serialize_with = "write_digest", deserialize_with = "read_digest")]
-    pub digest: Sha256,
-    /// Its size in bytes.
-    pub size: u64,
-    /// The contents, where they are short.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub data: Option<String>,
-    /// Of a manifest: what it is the manifest of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub artifact_type: Option<String>,
-    /// More of it.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
-}
 
 /// "OCI Image Manifest Specification".
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -85,6 +77,9 @@ pub struct Index {
     /// More of it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// What others say of it, as in [`Descriptor::more`].
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
 }
 
 /// A file by its path in the release.
@@ -111,11 +106,17 @@ pub enum Error {
         /// What should have been.
         expected: &'static str,
     },
+    /// A file by a digest that cannot be checked.
+    #[error("its layer `{digest}` is not named by its SHA-256")]
+    Foreign {
+        /// Which.
+        digest: Digest,
+    },
     /// A file without a name.
-    #[error("its layer {digest} has no name (`{TITLE}`)")]
+    #[error("its layer `{digest}` has no name (`{TITLE}`)")]
     Nameless {
         /// Which.
-        digest: Sha256,
+        digest: Digest,
     },
     /// A name that is no path in a release.
     #[error("its file `{}` is refused: {problem}", path.escape_debug())]
@@ -143,7 +144,7 @@ impl Manifest {
         mut annotations: BTreeMap<String, String>,
     ) -> Self {
         let (artifact, media) = match is_bundle(&file.path) {
-            true => (BUNDLE, BUNDLE),
+            true => (bundle::MEDIA_TYPE, bundle::MEDIA_TYPE),
             false => (SAID, FILE),
         };
         annotations.insert(TITLE.to_owned(), file.path.clone());
@@ -156,14 +157,8 @@ impl Manifest {
         subject: Option<Descriptor>,
         annotations: BTreeMap<String, String>,
     ) -> Self {
-        let config = Descriptor {
-            media_type: EMPTY.to_owned(),
-            digest: Sha256::of(EMPTY_CONTENT),
-            size: EMPTY_CONTENT.len() as u64,
-            data: Some("e30=".to_owned()),
-            artifact_type: None,
-            annotations: BTreeMap::new(),
-        };
+        let config =
+            Descriptor { data: Some("e30=".to_owned()), ..descriptor(EMPTY, empty_config()) };
         Self {
             schema_version: 2,
             media_type: Some(MANIFEST.to_owned()),
@@ -191,22 +186,15 @@ impl Manifest {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Its configuration, which has to be there, too.
-    pub fn config_object(&self) -> Object {
-        Object { sha256: self.config.digest, size: self.config.size }
+    /// Its own bytes, by what they are.
+    pub fn object(&self) -> Object {
+        let bytes = self.bytes();
+        Object { sha256: Sha256::of(&bytes), size: bytes.len() as u64 }
     }
 
     /// How others name it.
     pub fn descriptor(&self) -> Descriptor {
-        let bytes = self.bytes();
-        Descriptor {
-            media_type: MANIFEST.to_owned(),
-            digest: Sha256::of(&bytes),
-            size: bytes.len() as u64,
-            data: None,
-            artifact_type: None,
-            annotations: BTreeMap::new(),
-        }
+        descriptor(MANIFEST, self.object())
     }
 
     /// How an index names it: with what it is ("Pushing Manifests with Subject").
@@ -229,7 +217,8 @@ impl Manifest {
         for layer in &self.layers {
             let file = named(layer)?;
             let refused = |problem| Error::Path { path: file.path.clone(), problem };
-            if is_said(&file.path) {
+            // Whatever stood there would keep others from saying something.
+            if is_said(&file.path) || SAID_IN.contains(&first_part(&file.path)) {
                 return Err(refused("what is said about a release is no part of it"));
             }
             if !taken.insert(file.path.clone()) {
@@ -257,7 +246,7 @@ impl Manifest {
     /// said about a release.
     pub fn said_about(&self, subject: Sha256) -> Result<File, Error> {
         self.expect(is_ours, "something that was said about a release")?;
-        let refers = self.subject.as_ref().is_some_and(|it| it.digest == subject);
+        let refers = self.subject.as_ref().is_some_and(|it| it.digest.sha256() == Some(subject));
         let [layer] = self.layers.as_slice() else {
             let found = format!("a manifest of {} files", self.layers.len());
             return Err(Error::Kind { found, expected: "a manifest of one file" });
@@ -277,6 +266,19 @@ impl Manifest {
         }
     }
 
+    /// When what it attaches was made, where it says so in UTC.
+    pub fn created(&self) -> Option<Time> {
+        let text = self.annotations.get(CREATED)?.strip_suffix('Z')?;
+        // Fractions of a second (RFC 3339, section 5.6) decide nothing here.
+        let whole = text.split('.').next().unwrap_or_default();
+        format!("{whole}Z").parse().ok()
+    }
+
+    /// Beside which bundle stood what it attaches, where it says so.
+    pub fn beside(&self) -> Option<Sha256> {
+        self.annotations.get(BESIDE)?.parse::<Digest>().ok()?.sha256()
+    }
+
     fn expect(&self, fits: impl Fn(&str) -> bool, expected: &'static str) -> Result<(), Error> {
         let artifact = self.artifact_type.as_deref().unwrap_or(&self.config.media_type);
         match fits(artifact) {
@@ -294,6 +296,7 @@ impl Index {
             media_type: Some(INDEX.to_owned()),
             manifests: Vec::new(),
             annotations: BTreeMap::new(),
+            more: Map::new(),
         }
     }
 
@@ -312,41 +315,45 @@ impl Index {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Puts a manifest in, and takes out what it comes in the place of: what has the same type and name.
-    /// Whether that changed anything.
+    /// Adds a manifest, unless it is there already, and says whether it did. Nothing is taken out: what has the
+    /// same name may be somebody else's, who says something else ("Pushing Manifests with Subject": append).
     pub fn put(&mut self, new: Descriptor) -> bool {
-        if self.manifests.contains(&new) {
-            return false;
+        let is_new = self.manifests.iter().all(|old| old.digest != new.digest);
+        if is_new {
+            self.manifests.push(new);
         }
-        let name = |descriptor: &Descriptor| descriptor.annotations.get(TITLE).cloned();
-        let replaced = |old: &Descriptor| {
-            old.digest == new.digest
-                || (old.artifact_type == new.artifact_type
-                    && name(old).is_some()
-                    && name(old) == name(&new))
-        };
-        self.manifests.retain(|old| !replaced(old));
-        self.manifests.push(new);
-        true
+        is_new
     }
+}
+
+/// The configuration of every manifest here, which has to be in the registry, too.
+pub fn empty_config() -> Object {
+    Object { sha256: Sha256::of(EMPTY_CONTENT), size: EMPTY_CONTENT.len() as u64 }
 }
 
 /// Whether this may be something that we attached, by its artifact type.
 pub fn is_ours(artifact_type: &str) -> bool {
-    matches!(artifact_type, BUNDLE | SAID)
+    matches!(artifact_type, bundle::MEDIA_TYPE | SAID)
 }
 
 /// Whether a path of a release is of something that was said about it, rather than of a part of it.
 pub fn is_said(path: &str) -> bool {
-    const NAMES: [&str; 1] = ["statement.json"];
-    path.starts_with("rebuilds/")
-        || is_bundle(path)
-        || path.ends_with(".tlog-proof")
-        || NAMES.contains(&path)
+    let signed = is_bundle(path) || path.ends_with(PROOF);
+    // Nothing stands deeper: there it could stand below another file, and readers look no deeper either.
+    match path.rsplit_once('/') {
+        None => signed || path == "statement.json",
+        Some(("rebuilds", _)) => true,
+        Some(("statements", _)) => signed,
+        Some(_) => false,
+    }
 }
 
 fn is_bundle(path: &str) -> bool {
-    path.ends_with(".sigstore.json")
+    path.ends_with(SIGNED)
+}
+
+fn first_part(path: &str) -> &str {
+    path.split('/').next().unwrap_or_default()
 }
 
 fn check(version: u32, found: Option<&str>, expected: &'static str) -> Result<(), Error> {
@@ -364,21 +371,31 @@ fn check(version: u32, found: Option<&str>, expected: &'static str) -> Result<()
 }
 
 fn layer(media_type: &str, file: &File) -> Descriptor {
+    let annotations = BTreeMap::from([(TITLE.to_owned(), file.path.clone())]);
+    Descriptor { annotations, ..descriptor(media_type, file.object) }
+}
+
+fn descriptor(media_type: &str, object: Object) -> Descriptor {
     Descriptor {
         media_type: media_type.to_owned(),
-        digest: file.object.sha256,
-        size: file.object.size,
+        digest: object.sha256.into(),
+        size: object.size,
         data: None,
         artifact_type: None,
-        annotations: BTreeMap::from([(TITLE.to_owned(), file.path.clone())]),
+        annotations: BTreeMap::new(),
+        more: Map::new(),
     }
 }
 
 /// The file that a layer is, by a name that can be joined to a directory's.
 fn named(layer: &Descriptor) -> Result<File, Error> {
-    let path = layer.annotations.get(TITLE).ok_or(Error::Nameless { digest: layer.digest })?;
+    let Descriptor { digest, size, .. } = layer;
+    let foreign = || Error::Foreign { digest: digest.clone() };
+    let object = Object { sha256: digest.sha256().ok_or_else(foreign)?, size: *size };
+    let nameless = || Error::Nameless { digest: digest.clone() };
+    let path = layer.annotations.get(TITLE).ok_or_else(nameless)?;
     check_path(path).map_err(|problem| Error::Path { path: path.clone(), problem })?;
-    Ok(File { path: path.clone(), object: Object { sha256: layer.digest, size: layer.size } })
+    Ok(File { path: path.clone(), object })
 }
 
 /// What is wrong with a name of a file, if anything.
@@ -400,19 +417,6 @@ pub fn check_path(path: &str) -> Result<(), &'static str> {
         Some(_) => Err("it is no plain path"),
         None => Ok(()),
     }
-}
-
-fn write_digest<S: Serializer>(digest: &Sha256, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("sha256:{digest}"))
-}
-
-/// "Digests", `algorithm:encoded`.
-fn read_digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sha256, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let hex = text.strip_prefix("sha256:").and_then(|hex| hex.parse().ok());
-    hex.ok_or_else(|| {
-        serde::de::Error::custom("expected a digest `sha256:` and 64 lower-case hex digits")
-    })
 }
 
 #[cfg(test)]
@@ -462,6 +466,9 @@ mod tests {
             "a\0b",
             "..",
             "rebuilds/x.json",
+            "rebuilds",
+            "rebuilds/x/y.json",
+            "statements/x.json",
             "statement.sigstore.json",
             &"x".repeat(300),
         ] {
@@ -480,7 +487,7 @@ mod tests {
         let release = Manifest::of_release(&[file("lock.yaml")]);
         let of =
             |path: &str| Manifest::referring(release.descriptor(), &file(path), BTreeMap::new());
-        let subject = release.descriptor().digest;
+        let subject = release.object().sha256;
         for path in [
             "statement.sigstore.json",
             "rebuilds/me.json",
@@ -489,9 +496,15 @@ mod tests {
         ] {
             assert_eq!(of(path).said_about(subject).unwrap(), file(path));
         }
-        for path in
-            ["lock.yaml", "image/kernel", "../statement.sigstore.json", "rebuilds/../lock.yaml"]
-        {
+        for path in [
+            "lock.yaml",
+            "image/kernel",
+            "../statement.sigstore.json",
+            "rebuilds/../lock.yaml",
+            // Below a file.
+            "lock.yaml/x.sigstore.json",
+            "rebuilds/me.json/x.sigstore.json",
+        ] {
             assert!(of(path).said_about(subject).is_err(), "{path}");
         }
         assert!(of("statement.sigstore.json").said_about(Sha256::of("another")).is_err());
@@ -500,20 +513,61 @@ mod tests {
     }
 
     #[test]
-    fn an_index_names_each_thing_once() {
+    fn nothing_leaves_an_index() {
         let release = Manifest::of_release(&[file("lock.yaml")]);
-        let of = |path: &str, content: &str| {
+        let of = |content: &str| {
             let object = Object { sha256: Sha256::of(content), size: 1 };
-            let file = File { path: path.to_owned(), object };
+            let file = File { path: "rebuilds/unnamed.sigstore.json".to_owned(), object };
             Manifest::referring(release.descriptor(), &file, BTreeMap::new()).in_index()
         };
         let mut index = Index::empty();
-        assert!(index.put(of("statement.sigstore.json", "1")));
-        assert!(!index.put(of("statement.sigstore.json", "1")));
-        assert!(index.put(of("rebuilds/me.sigstore.json", "1")));
-        assert!(index.put(of("statement.sigstore.json", "2")));
-        let kept = [of("rebuilds/me.sigstore.json", "1"), of("statement.sigstore.json", "2")];
-        assert_eq!(Index::parse(&index.bytes()).unwrap().manifests, kept);
+        assert!(index.put(of("agrees")));
+        assert!(!index.put(of("agrees")));
+        assert!(index.put(of("differs")));
+        assert_eq!(Index::parse(&index.bytes()).unwrap().manifests, [of("agrees"), of("differs")]);
+    }
+
+    /// Others use the same index, with digests and fields that we do not know.
+    #[test]
+    fn what_others_attach_stays_as_it_is() {
+        let theirs = format!(
+            concat!(
+                r#"{{"mediaType":"{}","digest":"sha512:{}","size":7,"#,
+                r#""artifactType":"text/x","platform":{{"os":"linux","x":[1,null]}},"urls":["u"]}}"#
+            ),
+            MANIFEST,
+            "ab".repeat(64)
+        );
+        let whole = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[{theirs}],"subject":{theirs}}}"#
+        );
+        let mut index = Index::parse(whole.as_bytes()).unwrap();
+        let ours = Manifest::of_release(&[file("a")]).descriptor();
+        assert!(index.put(ours.clone()));
+        let expected: Value = serde_json::from_str(&whole).unwrap();
+        let mut found: Value = serde_json::from_slice(&index.bytes()).unwrap();
+        let added = found["manifests"].as_array_mut().unwrap().pop();
+        assert_eq!(added, serde_json::to_value(&ours).ok());
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn when_something_was_made_and_beside_what() {
+        let of = |created: &str, beside: &str| {
+            let annotations =
+                [(CREATED, created), (BESIDE, beside)].map(|(key, it)| (key.into(), it.into()));
+            let about = Manifest::of_release(&[]).descriptor();
+            let manifest = Manifest::referring(about, &file("rebuilds/x.json"), annotations.into());
+            (manifest.created().map(Time::as_unix), manifest.beside())
+        };
+        let digest = Sha256::of("x");
+        let ours = format!("sha256:{digest}");
+        assert_eq!(of("1970-01-01T00:00:09Z", &ours), (Some(9), Some(digest)));
+        assert_eq!(of("1970-01-01T00:00:09.876Z", "sha512:00"), (Some(9), None));
+        for odd in ["", "Z", "9", "1970-01-01T00:00:09+01:00", "1969-01-01T00:00:00Z", "1970-01-01"]
+        {
+            assert_eq!(of(odd, odd), (None, None), "{odd}");
+        }
     }
 
     #[test]
@@ -522,11 +576,15 @@ mod tests {
         for (from, to) in [
             (r#""schemaVersion":2"#, r#""schemaVersion":1"#),
             (MANIFEST, INDEX),
-            ("sha256:", "sha512:"),
+            ("sha256:", "sha256+"),
             ("sha256:4", "sha256:A"),
         ] {
             assert!(Manifest::parse(good.replacen(from, to, 1).as_bytes()).is_err(), "{to}");
         }
+        // Another digest is in order, but not of what has to be fetched.
+        let other = good.replace("sha256:", "sha512:");
+        let other = Manifest::parse(other.as_bytes()).unwrap().files();
+        assert!(matches!(other, Err(Error::Foreign { .. })));
         // Fields that we do not know are somebody else's business.
         assert!(Manifest::parse(good.replacen('{', r#"{"more":[1],"#, 1).as_bytes()).is_ok());
     }

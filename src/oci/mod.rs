@@ -5,13 +5,15 @@
 //! it, or when. What is said about a release, such as a signature, a proof or a rebuilder's verdict, comes
 //! after it, and from others: each such file is an artifact of its own whose `subject` is the release.
 //!
-//! [`reference`] and [`manifest`] are pure; [`client`] speaks to a registry, [`push`] and [`pull`] move
+//! [`reference`], [`descriptor`], [`manifest`] and [`attached`] are pure; [`client`] speaks to a registry, [`push`] and [`pull`] move
 //! whole directories.
 
+pub mod attached;
 #[cfg(feature = "host")]
 pub mod challenge;
 #[cfg(feature = "host")]
 pub mod client;
+pub mod descriptor;
 pub mod manifest;
 #[cfg(feature = "host")]
 pub mod pull;

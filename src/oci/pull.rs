@@ -10,9 +10,11 @@ use crate::digest::Sha256;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::progress::Progress;
 use crate::manifest::directory_of;
+use crate::oci::attached::{Attached, place};
 use crate::oci::client::Repository;
-use crate::oci::manifest::{Descriptor, File, LARGEST, Manifest, is_ours};
-use crate::oci::push::LARGEST_SAID;
+use crate::oci::descriptor::Descriptor;
+use crate::oci::manifest::{File, LARGEST, Manifest, is_ours};
+use crate::statement::bundle;
 
 /// How many manifests that refer to a release are looked at.
 const MOST_REFERRERS: usize = 1000;
@@ -34,7 +36,9 @@ pub struct Pulled {
 ///
 /// What is attached to a release may come from anybody who may write there. It is pulled if it is of a kind
 /// and name that things said about a release have, and believed by nobody before it is verified; of what is
-/// not, `progress` is warned.
+/// not, `progress` is warned. Of several with one name all are pulled, under names of [`attached`].
+///
+/// [`attached`]: crate::oci::attached
 ///
 /// # Errors
 /// [`Kind::Usage`] when `output` is there; [`Kind::CannotDecide`] when the release is not;
@@ -63,25 +67,27 @@ pub fn pull(there: &Repository, output: &Path, progress: &dyn Progress) -> Resul
         fetch(there, &new, file, progress)?;
     }
     let referrers = there.referrers(digest)?;
-    let mut said: Vec<File> = Vec::new();
     if referrers.manifests.len() > MOST_REFERRERS {
         progress.warn(&format!(
             "{} manifests refer to the release: only the last {MOST_REFERRERS} are looked at",
             referrers.manifests.len()
         ));
     }
-    // What was attached last counts, where that can be known.
+    // An index under a tag is written at its end; a registry's own list is in whatever order.
+    let mut all: Vec<Attached> = Vec::new();
     for descriptor in referrers.manifests.iter().rev().take(MOST_REFERRERS) {
-        let Some(file) = attached(there, digest, descriptor, progress)? else { continue };
-        if said.contains(&file) {
+        all.extend(attached(there, digest, descriptor, &files, progress)?);
+    }
+    let mut said: Vec<File> = Vec::new();
+    for placed in place(all) {
+        let from = placed.from;
+        let Some(file) = placed.file else {
+            progress.warn(&format!("there are several of `{from}`: another is left out"));
             continue;
-        }
-        if said.iter().any(|other| clash(&other.path, &file.path)) {
-            progress.warn(&format!(
-                "there are two of `{}`: the one in `sha256:{}` is left out",
-                file.path, descriptor.digest
-            ));
-            continue;
+        };
+        if file.path != from {
+            let to = &file.path;
+            progress.note(&format!("there are several of `{from}`: another is `{to}`"));
         }
         fetch(there, &new, &file, progress)?;
         said.push(file);
@@ -114,29 +120,39 @@ fn find(there: &Repository) -> Result<(Sha256, Manifest)> {
     Ok((Sha256::of(&bytes), manifest))
 }
 
-/// The file of something that refers to the release `subject`; `None` for what is not for us.
+/// What something attaches to the release `subject`, which has the files `parts`; `None` for what is not for us.
 fn attached(
     there: &Repository,
     subject: Sha256,
     descriptor: &Descriptor,
+    parts: &[File],
     progress: &dyn Progress,
-) -> Result<Option<File>> {
+) -> Result<Option<Attached>> {
     if !descriptor.artifact_type.as_deref().is_some_and(is_ours) {
         return Ok(None);
     }
-    let name = format!("sha256:{}", descriptor.digest);
+    let name = descriptor.digest.to_string();
     let left_out = |why: &str| {
         progress.warn(&format!("what `{name}` attaches to the release is left out: {why}"));
         Ok(None)
     };
+    if descriptor.digest.sha256().is_none() {
+        return left_out("only a SHA-256 can be checked here");
+    }
     if descriptor.size > LARGEST {
         return left_out("its manifest is too large");
     }
     let Some(bytes) = there.manifest(&name)? else { return left_out("it is not there") };
-    let file = Manifest::parse(&bytes).and_then(|manifest| manifest.said_about(subject));
-    match file {
-        Ok(file) if file.object.size > LARGEST_SAID => left_out("it is too large"),
-        Ok(file) => Ok(Some(file)),
+    let attached = Manifest::parse(&bytes).and_then(|manifest| {
+        let (created, beside) = (manifest.created(), manifest.beside());
+        Ok(Attached { file: manifest.said_about(subject)?, created, beside })
+    });
+    match attached {
+        Ok(it) if it.file.object.size > bundle::MAX_BYTES => left_out("it is too large"),
+        Ok(it) if parts.iter().any(|part| clash(&part.path, &it.file.path)) => {
+            left_out(&format!("a part of the release stands in the way of `{}`", it.file.path))
+        }
+        Ok(it) => Ok(Some(it)),
         Err(error) => left_out(&crate::error::in_one_line(&error)),
     }
 }

@@ -12,14 +12,21 @@ use crate::digest::{Hashing, Object, Sha256};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::bounded;
 use crate::input::progress::Progress;
-use crate::oci::client::{Repository, referrers_tag};
+use crate::oci::client::{Held, Repository, referrers_tag};
 use crate::oci::manifest::{
-    EMPTY_CONTENT, File, INDEX, LARGEST, MANIFEST, Manifest, check_path, is_said,
+    BESIDE, CREATED, EMPTY_CONTENT, File, INDEX, LARGEST, MANIFEST, Manifest, PROOF, SIGNED,
+    check_path, empty_config, is_said,
 };
 use crate::release::layout;
+use crate::report::Time;
+use crate::statement::bundle;
 
-/// The most that something said about a release has: the bundle of a log's largest entry is some 200 KiB.
-pub const LARGEST_SAID: u64 = 16 << 20;
+/// Where statements say when they were made: a publisher's, how something was built or rebuilt, and a revocation.
+const TIMES: [&str; 3] = [
+    "/predicate/validity/notBefore",
+    "/predicate/runDetails/metadata/finishedOn",
+    "/predicate/issued",
+];
 
 /// What is in the registry now.
 #[derive(Clone, Debug)]
@@ -66,31 +73,36 @@ pub fn push(
         );
         return Err(Error::new(Kind::CannotDecide, message));
     }
-    if !there.has(manifest.config_object())? {
-        there.put(manifest.config_object(), || Ok(EMPTY_CONTENT), &mut |_| {})?;
+    if there.has(empty_config())? != Held::Yes {
+        there.put(empty_config(), || Ok(EMPTY_CONTENT), &mut |_| {})?;
     }
-    let by_digest = format!("sha256:{}", subject.digest);
+    let digest = manifest.object().sha256;
+    let by_digest = format!("sha256:{digest}");
     there.put_manifest(tag.unwrap_or(&by_digest), MANIFEST, &manifest.bytes())?;
-    let mut pushed =
-        Pushed { digest: subject.digest, files, sent, said: Vec::new(), by_tag: false };
+    let mut pushed = Pushed { digest, files, sent, said: Vec::new(), by_tag: false };
     let mut unlisted = Vec::new();
     for file in &said {
         pushed.sent += send(there, release, file, progress)?;
-        let about = annotations(release, file)?;
+        let about = annotations(release, file, &said)?;
         let manifest = Manifest::referring(subject.clone(), file, about);
-        let digest = manifest.descriptor().digest;
-        if !there.put_manifest(&format!("sha256:{digest}"), MANIFEST, &manifest.bytes())? {
+        let own = manifest.object().sha256;
+        if !there.put_manifest(&format!("sha256:{own}"), MANIFEST, &manifest.bytes())? {
             unlisted.push(manifest.in_index());
         }
-        pushed.said.push((file.path.clone(), digest));
+        pushed.said.push((file.path.clone(), own));
     }
     if !unlisted.is_empty() {
         // "Pushing Manifests with Subject": read, changed and written again, which is why two who do so at
         // the same time lose what one of them wrote.
-        let mut index = there.index_by_tag(subject.digest)?;
+        let mut index = there.index_by_tag(digest)?;
         let changes = unlisted.into_iter().filter(|new| index.put(new.clone())).count();
         if changes > 0 {
-            there.put_manifest(&referrers_tag(subject.digest), INDEX, &index.bytes())?;
+            let bytes = index.bytes();
+            if bytes.len() as u64 > LARGEST {
+                let message = "more is attached to the release than an index can list".to_owned();
+                return Err(Error::new(Kind::CannotDecide, message));
+            }
+            there.put_manifest(&referrers_tag(digest), INDEX, &bytes)?;
         }
         pushed.by_tag = true;
     }
@@ -147,9 +159,12 @@ fn hashed(release: &Path, path: &str, progress: &dyn Progress) -> Result<File> {
     let mut file = open(release, path)?;
     let failed = || format!("failed reading `{}`", release.join(path).display());
     let size = file.metadata().context(Kind::Environment, failed)?.len();
-    if is_said(path) && size > LARGEST_SAID {
-        let message =
-            format!("`{}` has more than {LARGEST_SAID} bytes", release.join(path).display());
+    if is_said(path) && size > bundle::MAX_BYTES {
+        let message = format!(
+            "`{}` has {size} bytes, more than the {} of the largest bundle",
+            release.join(path).display(),
+            bundle::MAX_BYTES
+        );
         return Err(Error::new(Kind::Malformed, message));
     }
     progress.begin(&format!("hashing {path}"), Some(size));
@@ -163,7 +178,8 @@ fn hashed(release: &Path, path: &str, progress: &dyn Progress) -> Result<File> {
 /// Sends a file if the registry lacks it, and says how many bytes that were.
 fn send(there: &Repository, release: &Path, file: &File, progress: &dyn Progress) -> Result<u64> {
     let Object { size, .. } = file.object;
-    if there.has(file.object)? {
+    let held = there.has(file.object)?;
+    if held == Held::Yes {
         progress.detail(&format!("`{}` is there already", file.path));
         return Ok(0);
     }
@@ -172,17 +188,31 @@ fn send(there: &Repository, release: &Path, file: &File, progress: &dyn Progress
         there.put(file.object, || open(release, &file.path), &mut |done| progress.advance(done));
     progress.end();
     sent.map_err(|error| error.context(format!("failed pushing `{}`", file.path)))?;
+    // A registry that finds something under the digest may keep that (Distribution's `blobWriter.moveBlob` does),
+    // and nobody could pull what was pushed.
+    if held == Held::Damaged && there.has(file.object)? == Held::Damaged {
+        let message = format!(
+            "the registry has `{}` damaged, as `sha256:{}`, and does not take it again",
+            file.path, file.object.sha256
+        );
+        return Err(Error::new(Kind::Rejected, message)
+            .hint("whoever keeps the registry has to remove that blob; then push again"));
+    }
     Ok(size)
 }
 
 /// What Sigstore's tools look for at a bundle before they get it (cosign's specification of bundles in
-/// registries).
-fn annotations(release: &Path, file: &File) -> Result<BTreeMap<String, String>> {
+/// registries); of what stands beside one of `said`, beside which.
+fn annotations(release: &Path, file: &File, said: &[File]) -> Result<BTreeMap<String, String>> {
     let mut all = BTreeMap::new();
-    if !file.path.ends_with(".sigstore.json") {
+    if !file.path.ends_with(SIGNED) {
+        let stem = file.path.strip_suffix(PROOF).or_else(|| file.path.strip_suffix(".json"));
+        let bundle = stem.map(|stem| format!("{stem}{SIGNED}"));
+        let bundle = said.iter().find(|other| Some(&other.path) == bundle.as_ref());
+        all.extend(bundle.map(|it| (BESIDE.to_owned(), format!("sha256:{}", it.object.sha256))));
         return Ok(all);
     }
-    let bytes = bounded::at_most(&release.join(&file.path), LARGEST_SAID)?;
+    let bytes = bounded::at_most(&release.join(&file.path), bundle::MAX_BYTES)?;
     let bundle: Option<Value> = serde_json::from_slice(&bytes).ok();
     let payload =
         bundle.as_ref().and_then(|bundle| bundle.get("dsseEnvelope")?.get("payload")?.as_str());
@@ -192,6 +222,10 @@ fn annotations(release: &Path, file: &File) -> Result<BTreeMap<String, String>> 
     let statement: Option<Value> = statement.and_then(|it| serde_json::from_slice(&it).ok());
     if let Some(kind) = statement.as_ref().and_then(|it| it.get("predicateType")?.as_str()) {
         all.insert("dev.sigstore.bundle.predicateType".to_owned(), kind.to_owned());
+    }
+    let time = |at| statement.as_ref()?.pointer(at)?.as_str()?.parse::<Time>().ok();
+    if let Some(time) = TIMES.into_iter().find_map(time) {
+        all.insert(CREATED.to_owned(), time.to_string());
     }
     Ok(all)
 }

@@ -19,14 +19,11 @@ use crate::release::layout;
 use crate::release::open::Release;
 use crate::release::subjects::sha256;
 use crate::report::Time;
-use crate::statement::bundle::Bundle;
-use crate::statement::dsse::Envelope;
+use crate::statement::bundle::{self, Bundle};
+use crate::statement::dsse::{Envelope, MAX_PAYLOAD};
 use crate::statement::intoto::Statement;
 use crate::statement::launch::measurements;
 use crate::statement::provenance::{Provenance, REBUILD};
-
-/// The largest bundle or proof that is read.
-const MOST: u64 = 64 << 20;
 
 /// The most files of one kind that are read, and the most bytes of them: they are held at once.
 const MOST_FILES: usize = 1024;
@@ -122,7 +119,7 @@ fn file(root: &Path, name: &str) -> Result<Vec<u8>> {
             let message = format!("`{}` is not a regular file of the release", path.display());
             Err(Error::new(Kind::Malformed, message).hint("a release holds files and no links"))
         }
-        _ => bounded::at_most(&path, MOST),
+        _ => bounded::at_most(&path, bundle::MAX_BYTES),
     }
 }
 
@@ -309,7 +306,8 @@ fn served(reader: &Reader, entry: &Entry) -> Result<Envelope> {
              revocation, or a rebuilder who got something else",
         )
     };
-    let payload = reader.get(&path, MOST)?.ok_or_else(|| not_there("is not there"))?;
+    let payload =
+        reader.get(&path, MAX_PAYLOAD as u64)?.ok_or_else(|| not_there("is not there"))?;
     let envelope = Envelope { payload, signature: entry.signature };
     match envelope.digest() == entry.digest {
         true => Ok(envelope),

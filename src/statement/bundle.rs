@@ -9,16 +9,20 @@ use base64ct::{Base64, Encoding as _};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use super::dsse::{self, DsseError, Envelope};
+use super::dsse::{self, DsseError, Envelope, MAX_PAYLOAD};
 use super::json;
 use super::key::PublicKey;
 use crate::digest::Sha256;
 use crate::log::entry::{self, Entry, EntryError};
 use crate::log::proof::MAX_HASHES;
-use crate::log::{Checkpoint, CheckpointError, Note, NoteError, Proof, VerifierKey};
+use crate::log::{Checkpoint, CheckpointError, Note, NoteError, Proof, VerifierKey, note};
 
 /// `mediaType`, which is also the type under which registries keep bundles.
 pub const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+
+/// The most that a bundle has, wherever one is read: Base64 of the largest payload, and what is around it. Of that,
+/// the log's checkpoint is the largest: JSON makes it up to twice as long.
+pub const MAX_BYTES: u64 = (MAX_PAYLOAD.div_ceil(3) * 4 + 3 * note::MAX_BYTES) as u64;
 
 /// A signed statement and what a log says of it.
 #[derive(Clone, Debug, Eq, PartialEq)]

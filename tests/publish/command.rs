@@ -221,10 +221,12 @@ fn a_rebuilder_agrees_or_disagrees_in_the_same_words() {
     assert_eq!(lines, "0\n1\n2\n3\n");
     // Nothing could be built: there is nothing to sign, and that is said.
     fs::remove_file(place.path("release/rebuilds/agrees.sigstore.json")).unwrap();
-    let alone = place.run(&["reproduce", "release", "--offline", "--sign", "rebuilder.key"]);
+    let nameless = ["reproduce", "release", "--offline", "--sign", "rebuilder.key"];
+    place.refuses(&nameless, 2, &["--as <NAME>"]);
+    let alone = place.run(&[&nameless[..], &["--as", "alone"]].concat());
     assert_eq!(alone.code, 20, "{}", alone.stderr);
     assert!(alone.stderr.contains("nothing to sign"), "{}", alone.stderr);
-    assert!(!place.path("release/rebuilds/unnamed.sigstore.json").exists());
+    assert!(!place.path("release/rebuilds/alone.sigstore.json").exists());
 }
 
 /// What is in a log stays there: what cannot be kept is not logged, and no number comes twice.

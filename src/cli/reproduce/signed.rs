@@ -36,10 +36,12 @@ const MOST_FILES: usize = 100;
 #[command(next_help_heading = "Signature")]
 pub(super) struct Signature {
     /// Sign what was found with this private key: P-256, in PEM (PKCS #8 or SEC 1), not encrypted.
-    #[arg(long, value_name = "FILE", conflicts_with = "no_verdict")]
+    // Two signed verdicts of `unnamed` would be in each other's way.
+    #[arg(long, value_name = "FILE", requires = "rebuilder", conflicts_with = "no_verdict")]
     sign: Option<PathBuf>,
     /// Sign with this command of the shell, as for `publish`.
-    #[arg(long, value_name = "COMMAND", requires = "public_key", conflicts_with_all = ["sign", "no_verdict"])]
+    #[arg(long, value_name = "COMMAND", requires = "public_key", requires = "rebuilder",
+        conflicts_with_all = ["sign", "no_verdict"])]
     signer: Option<String>,
     /// The public key that the command signs with, in PEM or as one line of Base64.
     #[arg(long, value_name = "FILE", requires = "signer")]
