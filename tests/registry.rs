@@ -308,6 +308,20 @@ fn a_registry_that_was_tampered_with() {
     place.is_clean();
 }
 
+/// A copy that is not what its own statement says would be everybody's copy. Nobody is asked before that is seen.
+#[test]
+fn a_damaged_copy_is_not_pushed() {
+    let place = Place::new();
+    release(&place);
+    place.write("release/statement.json", include_str!("publish/statement.json"));
+    let push = ["push", "release", "127.0.0.1:1/llama:v1"];
+    place.refuses(
+        &push,
+        10,
+        &["`release/image/volumes/model.img` is not what the statement is of", "fetch"],
+    );
+}
+
 #[test]
 fn what_is_no_release_is_not_pushed() {
     let place = Place::new();

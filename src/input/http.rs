@@ -26,8 +26,8 @@ pub struct Settings {
     pub attempts: u32,
     /// The wait before the second attempt; it doubles before each further one.
     pub pause: Duration,
-    /// How long a connection, an answer, or the next bytes of a body may take; and a small file altogether, with a
-    /// second more for every [`SLOWEST`] bytes.
+    /// How long a connection, an answer, or the next bytes of a body may take; and a body altogether, with a second
+    /// more for every [`SLOWEST`] bytes.
     pub patience: Duration,
 }
 
@@ -339,7 +339,7 @@ impl Client {
                 return Err(mismatch(url, format!("{size} bytes"), format!("{offered} bytes")));
             }
             part.restart()?;
-            return part.fill(url, &mut file, size, progress);
+            return part.fill(url, &mut file, size, self.patience, progress);
         }
         let mut request = self.get(url);
         if part.len > 0 {
@@ -368,12 +368,12 @@ impl Client {
         if let Some(offered) = offered.filter(|offered| *offered != size) {
             return Err(mismatch(url, format!("{size} bytes"), format!("{offered} bytes")));
         }
-        part.fill(url, &mut response.into_body().into_reader(), size, progress)
+        part.fill(url, &mut response.into_body().into_reader(), size, self.patience, progress)
     }
 
-    /// All of a body that has at most `max` bytes. That each byte comes in time is not enough: they may come one by one.
+    /// All of a body that has at most `max` bytes.
     fn at_most(&self, mut body: impl Read, url: &str, max: u64) -> Result<Vec<u8>, Error> {
-        let since = Instant::now();
+        let pace = Pace::begin(self.patience);
         let mut bytes = Vec::new();
         let mut buffer = vec![0; BUFFER];
         loop {
@@ -386,7 +386,7 @@ impl Client {
             if bytes.len() as u64 > max {
                 return Err(Error::TooLarge { url: without_credentials(url), max });
             }
-            if since.elapsed() > self.patience + Duration::from_secs(bytes.len() as u64 / SLOWEST) {
+            if pace.is_too_slow(bytes.len() as u64) {
                 return Err(Error::TooSlow { url: without_credentials(url) });
             }
         }
@@ -414,6 +414,25 @@ impl Error {
             },
             _ => false,
         }
+    }
+}
+
+/// How fast something comes. That each byte comes in time is not enough: they may come one by one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    since: Instant,
+    patience: Duration,
+}
+
+impl Pace {
+    /// Begins to wait: for so long, and longer for what has come.
+    pub(crate) fn begin(patience: Duration) -> Self {
+        Self { since: Instant::now(), patience }
+    }
+
+    /// Whether it is too slow to be waited for, after so many bytes.
+    pub(crate) fn is_too_slow(&self, bytes: u64) -> bool {
+        self.since.elapsed() > self.patience + Duration::from_secs(bytes / SLOWEST)
     }
 }
 
@@ -470,8 +489,10 @@ impl<'a> Part<'a> {
         url: &str,
         body: &mut dyn Read,
         size: u64,
+        patience: Duration,
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), Error> {
+        let (pace, before) = (Pace::begin(patience), self.len);
         let mut buffer = vec![0; BUFFER];
         loop {
             let n = match body.read(&mut buffer) {
@@ -501,6 +522,10 @@ impl<'a> Part<'a> {
             self.hasher.update(&buffer[..n]);
             self.len = len;
             progress(len);
+            if pace.is_too_slow(len - before) {
+                let slow = io::Error::new(io::ErrorKind::TimedOut, "it comes too slowly");
+                return Err(unreachable(url, slow));
+            }
         }
     }
 
@@ -613,7 +638,7 @@ fn content_range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
 
 const BUFFER: usize = 64 << 10;
 
-/// The slowest line, in bytes a second, on which a small file is waited for to its end.
+/// The slowest line, in bytes a second, on which something is waited for to its end.
 pub const SLOWEST: u64 = 8 << 10;
 
 /// An attempt that brought this much further is no failure: it resets the count of attempts, so a

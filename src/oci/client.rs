@@ -1,7 +1,7 @@
 //! A registry, as far as releases need it (OCI Distribution Specification 1.1).
 
 use std::cell::RefCell;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use ureq::{Body, SendBody};
 
 use crate::digest::{Object, Sha256};
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::input::http::{self, Client, without_credentials};
+use crate::input::http::{self, Client, Pace, without_credentials};
 use crate::oci::challenge::{Challenge, Credentials, escaped, token};
 use crate::oci::descriptor::Descriptor;
 use crate::oci::manifest::{INDEX, Index, LARGEST, MANIFEST};
@@ -56,6 +56,9 @@ const STALLED: Duration = Duration::from_secs(60);
 
 /// How many pages of referrers are read.
 const PAGES: usize = 64;
+
+/// The most bytes of all pages: a thousand attachments, and others'.
+const MOST_OF_LISTS: u64 = 8 << 20;
 
 /// How often a blob is sent before it is given up.
 const ATTEMPTS: u32 = 3;
@@ -265,6 +268,7 @@ impl Repository {
     /// lists is no list.
     pub fn referrers(&self, subject: Sha256) -> Result<Referrers> {
         let mut manifests = Vec::new();
+        let mut left = MOST_OF_LISTS;
         let mut next = Some(self.url(&format!("referrers/sha256:{subject}")));
         for page in 0..PAGES {
             let Some(url) = next else { break };
@@ -282,7 +286,8 @@ impl Repository {
                 .and_then(next_page)
                 .and_then(|it| self.absolute(it))
                 .filter(|it| self.is_here(it));
-            let bytes = read(&url, response, LARGEST)?;
+            let bytes = read(&url, response, LARGEST.min(left))?;
+            left -= bytes.len() as u64;
             let named = || format!("`{}` is no list of what refers to a manifest", shown(&url));
             manifests.extend(Index::parse(&bytes).context(Kind::Malformed, named)?.manifests);
         }
@@ -448,13 +453,23 @@ fn next_page(link: &str) -> Option<&str> {
 
 fn read(url: &str, response: Response<Body>, most: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let mut reader = response.into_body().into_reader().take(most + 1);
-    reader.read_to_end(&mut bytes).map_err(|error| unreachable(url, error.into()))?;
-    match bytes.len() as u64 > most {
-        false => Ok(bytes),
-        true => {
+    let mut buffer = vec![0; 64 << 10];
+    let pace = Pace::begin(STALLED);
+    let mut reader = response.into_body().into_reader();
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok(bytes),
+            Ok(count) => bytes.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(unreachable(url, error.into())),
+        }
+        if bytes.len() as u64 > most {
             let message = format!("`{}` is larger than {most} bytes", shown(url));
-            Err(Error::new(Kind::Malformed, message))
+            return Err(Error::new(Kind::Malformed, message));
+        }
+        if pace.is_too_slow(bytes.len() as u64) {
+            let message = format!("`{}` comes too slowly to be waited for", shown(url));
+            return Err(Error::new(Kind::Environment, message));
         }
     }
 }

@@ -20,6 +20,8 @@ use crate::oci::manifest::{
 use crate::release::layout;
 use crate::report::Time;
 use crate::statement::bundle;
+use crate::statement::intoto::Statement;
+use crate::statement::launch::{self, Launch};
 
 /// Where statements say when they were made: a publisher's, how something was built or rebuilt, and a revocation.
 const TIMES: [&str; 3] = [
@@ -43,6 +45,22 @@ pub struct Pushed {
     pub by_tag: bool,
 }
 
+/// That a published release is what its own statement says: a copy that was damaged would be everybody's.
+fn check_stated(release: &Path, files: &[File]) -> Result<()> {
+    let path = release.join(layout::STATEMENT);
+    let Ok(words) = bounded::at_most(&path, launch::MAX as u64) else { return Ok(()) };
+    let Ok(statement) = Statement::<Launch>::from_json(&words) else { return Ok(()) };
+    let other = files.iter().find(|file| {
+        let subject = statement.subject(&file.path);
+        subject.is_some_and(|subject| subject.digest.sha256 != file.object.sha256)
+    });
+    let Some(other) = other else { return Ok(()) };
+    let message =
+        format!("`{}` is not what the statement is of", release.join(&other.path).display());
+    Err(Error::new(Kind::Rejected, message)
+        .hint("the copy is damaged: fetch or build the release again"))
+}
+
 /// Pushes the release in `release`, called `tag` if it is to have a name besides its digest, and what was
 /// said about it.
 ///
@@ -60,6 +78,7 @@ pub fn push(
         paths.iter().map(|path| hashed(release, path, progress)).collect()
     };
     let (files, said) = (hash(&parts)?, hash(&said)?);
+    check_stated(release, &files)?;
     let mut sent = 0;
     for file in &files {
         sent += send(there, release, file, progress)?;
