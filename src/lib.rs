@@ -23,6 +23,7 @@ pub mod input;
 #[cfg(feature = "host")]
 pub mod kernel;
 pub mod launch;
+pub mod layout;
 #[cfg(feature = "host")]
 mod lifetime;
 pub mod log;

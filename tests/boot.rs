@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use counterfoil::launch::HashTable;
 use counterfoil::launch::record::{Blob, Boot};
-use counterfoil::release::layout;
+use counterfoil::layout;
 use counterfoil::release::open::Release;
 use counterfoil::vm::machine::{Direct, Image, Machine, Mode};
 use counterfoil::vm::{Outcome, Watch};

@@ -11,7 +11,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use counterfoil::release::layout;
+use counterfoil::layout;
 use counterfoil::release::open::Release;
 use counterfoil::vm::machine::{Image, Machine, Mode};
 use counterfoil::vm::{Outcome, Watch};

@@ -13,9 +13,9 @@ use std::fs;
 
 use counterfoil::digest::Sha256;
 use counterfoil::kernel::{is_image, modules};
+use counterfoil::layout;
 use counterfoil::manifest::lock::LockedInput;
 use counterfoil::release::inventory::{Inventory, Item};
-use counterfoil::release::layout;
 use counterfoil::tree::archive::Archive;
 use counterfoil::vm::Outcome;
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};

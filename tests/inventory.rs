@@ -11,10 +11,11 @@ use std::sync::OnceLock;
 
 use counterfoil::digest::Sha256;
 use counterfoil::image::cpio;
+use counterfoil::layout;
 use counterfoil::names::{GuestPath, Mode, Owner, VolumeName};
 use counterfoil::release::inventory::{Inventory, Item};
 use counterfoil::release::open::Release;
-use counterfoil::release::{contents, layout, sbom};
+use counterfoil::release::{contents, sbom};
 use counterfoil::tree::{Content, Entry, Node, Tree};
 use serde_json::Value;
 use support::place::Ran;

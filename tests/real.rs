@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use counterfoil::launch::Record;
-use counterfoil::release::layout;
+use counterfoil::layout;
 use support::peer::sev_snp_measure;
 use support::place::Ran;
 use support::real;

@@ -17,10 +17,11 @@ use std::process::Command;
 
 use counterfoil::digest::Sha256;
 use counterfoil::launch::Record;
+use counterfoil::layout;
 use counterfoil::manifest::Lock;
 use counterfoil::manifest::load::Loaded;
 use counterfoil::manifest::lock::LockedInput;
-use counterfoil::release::{layout, sbom};
+use counterfoil::release::sbom;
 use serde_json::Value;
 use support::peer;
 use support::place::Ran;

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Once;
 
-use counterfoil::release::layout;
+use counterfoil::layout;
 use counterfoil::vm::Outcome;
 use counterfoil::vm::machine::Disk;
 use counterfoil_init::ext4::{BLOCK, LEAST, Layout, Owner};

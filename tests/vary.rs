@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use counterfoil::release::layout;
+use counterfoil::layout;
 use support::place::Ran;
 use support::real;
 

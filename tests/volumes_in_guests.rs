@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use counterfoil::digest::Sha256;
-use counterfoil::release::layout;
+use counterfoil::layout;
 use counterfoil::release::open::Release;
 use counterfoil::vm::machine::{Disk, Image};
 use counterfoil::vm::{Machine, Mode, Outcome, Watch};

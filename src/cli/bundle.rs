@@ -12,9 +12,10 @@ use crate::cli::ui::{Style, Ui, printable, quoted};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::bundle;
 use crate::input::store::Store;
+use crate::layout;
 use crate::manifest::load::Loaded;
 use crate::manifest::{Lock, directory_of};
-use crate::release::{layout, origins};
+use crate::release::origins;
 
 const EXAMPLES: &str = "\
 Examples:

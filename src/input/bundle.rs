@@ -11,6 +11,7 @@ use crate::digest::{Object, Sha256};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::progress::Progress;
 use crate::input::store::Store;
+use crate::layout;
 use crate::manifest::load::Loaded;
 use crate::manifest::lock::{LockedEntry, LockedInput};
 use crate::manifest::{Lock, Manifest};
@@ -27,8 +28,6 @@ pub const EPOCH: &str = "bundle/1";
 /// The largest manifest or lock that is believed.
 const MAX_TEXT: u64 = 64 << 20;
 
-const MANIFEST: &str = "manifest.yaml";
-const LOCK: &str = "lock.yaml";
 const OBJECTS: &str = "objects/";
 
 /// What a bundle is of.
@@ -115,7 +114,8 @@ pub fn write(
         externals(lock).into_iter().map(|external| (external.object.sha256, external)).collect();
     let failed = || "failed writing the bundle".to_owned();
     let mut tar = tar::Builder::new(out);
-    for (name, text) in [(MANIFEST, manifest.canonical()), (LOCK, lock.canonical())] {
+    for (name, text) in [(layout::MANIFEST, manifest.canonical()), (layout::LOCK, lock.canonical())]
+    {
         append(&mut tar, name, text.len() as u64, text.as_bytes())
             .context(Kind::Environment, failed)?;
     }
@@ -185,8 +185,8 @@ pub fn read(
             .context(Kind::Malformed, || format!("the bundle's `{expected}`"))?;
         Ok(text)
     };
-    let manifest = Loaded::released(&text(MANIFEST)?, "the bundle's `manifest.yaml`")?;
-    let lock = Lock::released(&text(LOCK)?, "the bundle's `lock.yaml`")?;
+    let manifest = Loaded::released(&text(layout::MANIFEST)?, "the bundle's `manifest.yaml`")?;
+    let lock = Lock::released(&text(layout::LOCK)?, "the bundle's `lock.yaml`")?;
     lock.check_manifest(&manifest)?;
     let named: BTreeMap<Sha256, External<'_>> =
         externals(&lock).into_iter().map(|external| (external.object.sha256, external)).collect();

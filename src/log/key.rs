@@ -130,6 +130,12 @@ impl VerifierKey {
         &self.name
     }
 
+    /// The hash whose first four bytes are its ID; all of it is how Sigstore's bundles say which log it is (rekor-tiles,
+    /// `pkg/note/note.go`, `KeyHash`).
+    pub fn hash(&self) -> Sha256 {
+        hash(&self.name, self.algorithm, &self.key)
+    }
+
     /// The four bytes that stand before each of its signatures.
     pub fn id(&self) -> [u8; 4] {
         self.id
@@ -210,11 +216,15 @@ pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(good)
 }
 
-/// The first four bytes of SHA-256 over name, newline, type and public key.
+/// The ID of a key: the first four bytes of its hash.
 fn id(name: &str, algorithm: Algorithm, key: &[u8]) -> [u8; 4] {
-    let hash = Sha256::of([name.as_bytes(), b"\n", &[algorithm as u8], key].concat());
-    let [a, b, c, d, ..] = hash.0;
+    let [a, b, c, d, ..] = hash(name, algorithm, key).0;
     [a, b, c, d]
+}
+
+/// SHA-256 over name, newline, type and public key (signed-note, "Signature types").
+fn hash(name: &str, algorithm: Algorithm, key: &[u8]) -> Sha256 {
+    Sha256::of([name.as_bytes(), b"\n", &[algorithm as u8], key].concat())
 }
 
 /// What stands in `NAME+ID+BASE64`.

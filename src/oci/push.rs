@@ -12,12 +12,12 @@ use crate::digest::{Hashing, Object, Sha256};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::bounded;
 use crate::input::progress::Progress;
+use crate::layout;
 use crate::oci::client::{Held, Repository, referrers_tag};
 use crate::oci::manifest::{
     BESIDE, CREATED, EMPTY_CONTENT, File, INDEX, LARGEST, MANIFEST, Manifest, PROOF, SIGNED,
     check_path, empty_config, is_said,
 };
-use crate::release::layout;
 use crate::report::Time;
 use crate::statement::bundle;
 use crate::statement::intoto::Statement;

@@ -16,6 +16,7 @@ use super::trust::{OnDisagree, Trust};
 use super::{Document, Known, Question};
 use crate::digest::Sha256;
 use crate::error::in_one_line;
+use crate::layout;
 use crate::log::Quorum;
 use crate::report::Reason;
 use crate::report::time::Time;
@@ -54,14 +55,14 @@ pub struct Counted {
 
 /// What a rebuild must have compared, as far as a release has it.
 const MEASURED: [&str; 8] = [
-    "igvm.json",
-    "image/cmdline",
-    "image/firmware.fd",
-    "image/initrd",
-    "image/kernel",
-    "launch.json",
-    "lock.yaml",
-    "manifest.yaml",
+    layout::IGVM_RECORD,
+    layout::CMDLINE,
+    layout::FIRMWARE,
+    layout::INITRD,
+    layout::KERNEL,
+    layout::RECORD,
+    layout::LOCK,
+    layout::MANIFEST,
 ];
 
 /// For how many days a builder's clock may be ahead.
@@ -155,9 +156,9 @@ fn vote<'a>(
     let recipe = definition.external_parameters.recipe;
     let target = definition.external_parameters.target.map(|target| target.launch_record.sha256);
     let is_of = |file: &str, digest: Option<Sha256>| release.files.get(file) == digest.as_ref();
-    if !is_of("manifest.yaml", Some(recipe.manifest.sha256))
-        || !is_of("lock.yaml", Some(recipe.lock.sha256))
-        || !is_of("launch.json", target)
+    if !is_of(layout::MANIFEST, Some(recipe.manifest.sha256))
+        || !is_of(layout::LOCK, Some(recipe.lock.sha256))
+        || !is_of(layout::RECORD, target)
     {
         ledger.note(format!("{name}, of `{builder}`, is on another release"));
         return Ok(None);
@@ -213,7 +214,7 @@ fn vote<'a>(
 /// Whether something that a builder has signed can be about this release, also if it is in a form that is not known:
 /// whatever is on it names its lock.
 pub fn may_be_on(payload: &[u8], release: &Known) -> bool {
-    let Some(lock) = release.files.get("lock.yaml") else { return true };
+    let Some(lock) = release.files.get(layout::LOCK) else { return true };
     let lock = lock.to_string();
     payload.windows(lock.len()).any(|window| window == lock.as_bytes())
 }

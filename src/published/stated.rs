@@ -11,6 +11,7 @@ use super::signer::{Signer, signer};
 use super::{Document, Known, Question};
 use crate::digest::Sha256;
 use crate::error::in_one_line;
+use crate::layout;
 use crate::report::Reason;
 use crate::report::time::Time;
 use crate::report::verdict::Ledger;
@@ -128,9 +129,9 @@ pub(super) fn check(
 fn subjects(statement: &Statement<Launch>, release: &Known, ledger: &mut Ledger) {
     let launch = &statement.predicate;
     let recipe = [
-        ("manifest.yaml", launch.recipe.manifest.sha256),
-        ("lock.yaml", launch.recipe.lock.sha256),
-        ("launch.json", launch.launch_record.sha256),
+        (layout::MANIFEST, launch.recipe.manifest.sha256),
+        (layout::LOCK, launch.recipe.lock.sha256),
+        (layout::RECORD, launch.launch_record.sha256),
     ];
     let subjects = statement.subjects.iter().map(|it| (it.name.as_str(), it.digest.sha256));
     let mut same: BTreeSet<&str> = BTreeSet::new();

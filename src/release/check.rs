@@ -12,8 +12,8 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::progress::Progress;
 use crate::input::store::{self, Store};
+use crate::layout;
 use crate::manifest::Lock;
-use crate::release::layout;
 
 /// Debian's `nobody` (Debian Policy 9.2.2), when there is another user to be.
 const OTHER_USER: u32 = 65534;

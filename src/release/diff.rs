@@ -9,12 +9,12 @@ use counterfoil_init::volume::PREFIX;
 use crate::diff::{Artifact, Cause, Diff, DiffError, Difference, Part};
 use crate::error::{Error, Kind, Result};
 use crate::input::bounded;
+use crate::layout;
 use crate::manifest::load::Loaded;
 use crate::manifest::lock::{LockedInput, LockedPackage};
 use crate::manifest::{Lock, Manifest};
 use crate::names::{Name, VolumeName};
 use crate::release::inventory::{Inventory, Item};
-use crate::release::layout;
 use crate::volume::Record;
 
 /// What is measured, by the files that it is in.
@@ -66,7 +66,7 @@ impl Side {
             return Err(Error::new(Kind::CannotDecide, message)
                 .hint("releases are compared with releases, and files with files"));
         }
-        layout::check_regular(root)?;
+        super::open::check_regular(root)?;
         let parsed = |name: &str| bounded::whole(&root.join(name)).ok();
         Ok(Self {
             root: root.to_owned(),

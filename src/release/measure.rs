@@ -14,9 +14,9 @@ use crate::launch::igvm::IgvmRecord;
 use crate::launch::igvm::record::{PROFILE, VERSION, vcpus};
 use crate::launch::record::{Blob, Boot, Disclosure, FirmwareRecord, Inputs, RecordError};
 use crate::launch::{Cpu, Firmware, Policy, Profile, Record, Set, SevFeatures};
+use crate::layout;
 use crate::manifest::types::{Launch, Manifest, NamedBlobs};
 use crate::release::assemble::Assembled;
-use crate::release::layout;
 use crate::release::volumes::{self, Records};
 use crate::volume;
 

@@ -1,6 +1,6 @@
 //! Reading a release back.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
@@ -11,10 +11,11 @@ use crate::launch::Record;
 use crate::launch::igvm::IgvmRecord;
 use crate::launch::igvm::record::IgvmRecordError;
 use crate::launch::record::{Blob, FirmwareRecord, RecordError};
+use crate::layout;
 use crate::manifest::load::Loaded;
 use crate::manifest::{Lock, Manifest};
 use crate::release::inventory::{self, Inventory};
-use crate::release::{layout, measure, sbom, volumes};
+use crate::release::{measure, sbom, volumes};
 
 /// What to do about a file that is not of its release.
 const AGAIN: &str = "build the release again, or fetch it again";
@@ -42,7 +43,7 @@ impl Release {
             return Err(Error::new(Kind::CannotDecide, message)
                 .hint("make one with `counterfoil build MANIFEST`"));
         }
-        layout::check_regular(root)?;
+        check_regular(root)?;
         let record = read_record(&path)?;
         Ok(Self { root: root.to_owned(), igvm: read_igvm_record(root, &record)?, record })
     }
@@ -281,6 +282,28 @@ fn read_igvm_record(root: &Path, launch: &Record) -> Result<Option<IgvmRecord>> 
     }
     let message = format!("`{}` is of another image than `{}`", path.display(), layout::RECORD);
     Err(Error::new(Kind::Rejected, message).hint(AGAIN))
+}
+
+/// Refuses a release in which something else stands where a file of it should: a link leads out of it, and
+/// a pipe would be waited for.
+///
+/// # Errors
+/// [`Kind::Malformed`] naming the first.
+pub(super) fn check_regular(root: &Path) -> Result<()> {
+    let volumes = walkdir::WalkDir::new(root.join(layout::VOLUMES)).min_depth(1).max_depth(1);
+    let volumes = volumes.into_iter().flatten().map(|entry| entry.path().to_owned());
+    let named = layout::ALL.iter().chain(&layout::IF_ASKED).chain(&layout::PUBLISHED);
+    let named = named.map(|name| root.join(name));
+    for path in named.chain(volumes) {
+        if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
+            let message = format!("`{}` is not a regular file", path.display());
+            return Err(Error::new(Kind::Malformed, message).hint(
+                "a release holds files and no links; \
+                 `run --volume NAME=FILE` takes a volume's data from elsewhere",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Reads a launch record and checks it whole.

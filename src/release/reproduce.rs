@@ -14,13 +14,14 @@ use crate::input::fetch::Fetcher;
 use crate::input::open::Opener;
 use crate::input::store::Store;
 use crate::launch;
+use crate::layout;
 use crate::manifest::load::{self, Loaded};
 use crate::manifest::{Lock, Manifest};
 use crate::names::{Name, VolumeName};
 use crate::release::assemble::{Order, assemble};
 use crate::release::diff::{self, Compared};
 use crate::release::verdict::Identity;
-use crate::release::{layout, write};
+use crate::release::write;
 
 /// The largest manifest or lock that is read.
 const MAX_TEXT: u64 = 64 << 20;
@@ -61,7 +62,7 @@ pub fn reproduce(root: &Path, fetcher: &Fetcher<'_>, again: &Path) -> Result<Reb
         return Err(Error::new(Kind::CannotDecide, message)
             .hint("make one with `counterfoil build MANIFEST`"));
     }
-    layout::check_regular(root)?;
+    super::open::check_regular(root)?;
     let text = |name: &str| load::read_text(&root.join(name), MAX_TEXT);
     let named = |name: &str| format!("`{}`", root.join(name).display());
     let manifest = Loaded::released(&text(layout::MANIFEST)?, &named(layout::MANIFEST))?;

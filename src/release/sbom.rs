@@ -14,11 +14,11 @@ use crate::digest::{Object, Sha256};
 use crate::launch::Record;
 use crate::launch::igvm::IgvmRecord;
 use crate::launch::record::Disclosure;
+use crate::layout;
 use crate::manifest::lock::{LockedEntry, LockedInput, LockedPackage};
 use crate::manifest::{Lock, Manifest};
 use crate::names::{Name, Suite};
 use crate::release::inventory::{Inventory, Item};
-use crate::release::layout;
 use cyclonedx::{Bom, Component, Hash, Lifecycle, Metadata, Place, Property, Scope, Tools};
 
 /// The writer's epoch: it changes when the bytes made of the same release change.

@@ -9,8 +9,8 @@ use crate::digest::{Sha256, Sha384};
 use crate::error::{Error, Kind, Result};
 use crate::input::bounded;
 use crate::launch::record::Disclosure;
+use crate::layout;
 use crate::names::VolumeName;
-use crate::release::layout;
 use crate::release::open::Release;
 use crate::statement::intoto::{Digests, Subject};
 

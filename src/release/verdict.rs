@@ -11,8 +11,8 @@ use crate::diff::Difference;
 use crate::digest::Sha256;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::bounded;
+use crate::layout;
 use crate::names::{Name, VolumeName};
-use crate::release::layout;
 use crate::whole;
 
 /// The version of a verdict's form.

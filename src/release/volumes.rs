@@ -12,10 +12,10 @@ use crate::image::verity;
 use crate::input::bounded;
 use crate::input::progress::Progress;
 use crate::launch::record::{self as launch, Disclosure};
+use crate::layout;
 use crate::manifest::Manifest;
 use crate::manifest::volume::{OnCorruption, Volume};
 use crate::names::{Cmdline, VolumeName};
-use crate::release::layout;
 use crate::tree::Tree;
 use crate::volume::{self, Order, Record, RecordedSalt, Salting};
 

@@ -14,11 +14,12 @@ use crate::image::cpio::{self, CpioError};
 use crate::input::progress::Progress;
 use crate::launch::igvm::IgvmRecord;
 use crate::launch::{Record, SevFeatures};
+use crate::layout;
 use crate::manifest::load::Loaded;
 use crate::manifest::{Lock, Manifest, directory_of, types};
 use crate::release::assemble::Assembled;
 use crate::release::inventory::Inventory;
-use crate::release::{layout, measure, sbom, threat_model, volumes};
+use crate::release::{measure, sbom, threat_model, volumes};
 
 /// A release in the making stands beside the release under this name.
 const STAGING: &str = ".counterfoil-";

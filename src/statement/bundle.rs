@@ -110,13 +110,6 @@ pub fn hint(key: &PublicKey) -> String {
     Base64::encode_string(&key.id().0)
 }
 
-/// How a bundle says which log it is: by the hash of which C2SP signed-note, "Signature types", takes the first four
-/// bytes for a key's ID. rekor-tiles takes all of it (`pkg/note/note.go`, `KeyHash`).
-pub fn log_id(log: &VerifierKey) -> Sha256 {
-    let kind = [log.algorithm() as u8];
-    Sha256::of([log.name().as_bytes(), b"\n", &kind, log.key()].concat())
-}
-
 impl Bundle {
     /// A bundle of an envelope that is not in a log yet.
     pub fn new(envelope: Envelope, key: &PublicKey) -> Self {
@@ -134,7 +127,7 @@ impl Bundle {
         proof: Proof,
     ) -> Result<Self, BundleError> {
         let entry = Entry::of(&self.envelope, key)?;
-        let logged = Logged { log_id: log_id(log), entry, proof: Proof { extra: None, ..proof } };
+        let logged = Logged { log_id: log.hash(), entry, proof: Proof { extra: None, ..proof } };
         Ok(Self { logged: Some(logged), ..self })
     }
 

@@ -188,10 +188,6 @@ mod tests {
         assert_eq!(PublicKey::from_der(&key.to_der()), Ok(key));
         // The compressed point (SEC 1, section 2.3.3) is the same key in other bytes.
         let point = key.0.to_encoded_point(true);
-        let mut der = key.to_der()[..23].to_vec();
-        (der[1], der[22]) = (0x39, 0x22 - 0x22);
-        der[21] = 0x22;
-        der[20] = 0x03;
         let mut compressed = key.to_der()[..26].to_vec();
         (compressed[1], compressed[24]) = (0x39, 0x22);
         compressed.extend_from_slice(point.as_bytes());

@@ -165,11 +165,6 @@ pub(super) fn check_revoked(revoked: &[Revoked]) -> Result<(), String> {
 }
 
 impl Validity {
-    /// Whether it is to be believed at `time`.
-    pub fn holds_at(&self, time: Time) -> bool {
-        self.not_before <= time && time <= self.not_after
-    }
-
     fn check(&self) -> Result<(), String> {
         let Self { not_before, not_after } = self;
         match not_before < not_after {

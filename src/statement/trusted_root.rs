@@ -7,7 +7,6 @@
 use base64ct::{Base64, Encoding as _};
 use serde_json::json;
 
-use super::bundle::log_id;
 use crate::log::{Algorithm, VerifierKey};
 use crate::report::time::Time;
 
@@ -57,7 +56,7 @@ fn instance(log: &VerifierKey) -> Result<serde_json::Value, TrustedRootError> {
     if !is_host {
         return Err(TrustedRootError::Origin(origin.to_owned()));
     }
-    let id = Base64::encode_string(&log_id(log).0);
+    let id = Base64::encode_string(&log.hash().0);
     Ok(json!({
         "baseUrl": format!("https://{origin}"),
         "hashAlgorithm": "SHA2_256",

@@ -6,10 +6,10 @@ use std::path::Path;
 use counterfoil::digest::Object;
 use counterfoil::input::store::Store;
 use counterfoil::kernel::is_config;
+use counterfoil::layout;
 use counterfoil::manifest::Lock;
 use counterfoil::manifest::lock::LockedInput;
 use counterfoil::names::GuestPath;
-use counterfoil::release::layout;
 use counterfoil::tree::archive::Archive;
 
 use super::real;

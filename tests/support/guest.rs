@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use counterfoil::launch::record::{Blob, Boot};
-use counterfoil::release::layout;
+use counterfoil::layout;
 use counterfoil::release::open::Release;
 use counterfoil::vm::machine::{Direct, Disk, Image};
 use counterfoil::vm::{Machine, Mode, Outcome, Watch};

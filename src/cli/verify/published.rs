@@ -12,6 +12,7 @@ use crate::digest::Sha256;
 use crate::error::{Context as _, Kind, Result};
 use crate::input::bounded;
 use crate::input::progress::Progress as _;
+use crate::layout;
 use crate::published::trust::LARGEST;
 use crate::published::{self, Known, Published, Question, Trust, View};
 
@@ -102,7 +103,7 @@ impl PublishedArgs {
         let stated = stated.map(|it| input(&it.name, Sha256::of(&it.bundle)));
         let counted = rebuilds.counted.iter().map(|it| input(&it.name, it.sha256));
         let policy = read.trust.digest;
-        let recipe = read.release.files.get("lock.yaml").map(ToString::to_string);
+        let recipe = read.release.files.get(layout::LOCK).map(ToString::to_string);
         let statement = Statement {
             subjects: read.release.files.iter().map(subject).collect(),
             predicate: Summary {

@@ -19,10 +19,11 @@ use crate::launch::SevFeatures;
 use crate::launch::direct_boot::NamedBlobs;
 use crate::launch::findings::Finding;
 use crate::launch::record::{Disclosure, FirmwareRecord};
+use crate::layout;
 use crate::manifest::{Lock, Manifest};
 use crate::names::GuestPath;
 use crate::release::open::Release;
-use crate::release::{layout, measure, plan};
+use crate::release::{measure, plan};
 
 /// PID 1's path in the initrd.
 const INIT: &str = "init";
