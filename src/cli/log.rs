@@ -95,6 +95,24 @@ pub(super) fn verifier(text: &str) -> std::result::Result<VerifierKey, String> {
     })
 }
 
+/// The key of a log.
+pub(super) fn of_log(text: &str) -> std::result::Result<VerifierKey, String> {
+    let key = verifier(text)?;
+    match key.algorithm().is_cosignature() {
+        true => Err(format!("`{}` is the key of a witness: expected one of a log", key.name())),
+        false => Ok(key),
+    }
+}
+
+/// The key of a witness.
+pub(super) fn of_witness(text: &str) -> std::result::Result<VerifierKey, String> {
+    let key = verifier(text)?;
+    match key.algorithm().is_cosignature() {
+        true => Ok(key),
+        false => Err(format!("`{}` is the key of a log: expected one of a witness", key.name())),
+    }
+}
+
 /// The logs, witnesses and builders of a trust policy.
 fn read_trust(path: &Path) -> Result<Trust> {
     let bytes = bounded::at_most(path, LARGEST as u64)?;

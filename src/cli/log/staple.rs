@@ -29,7 +29,7 @@ pub(super) struct Staple {
     /// The log's directory, or the URL that it is served at.
     log: String,
     /// The log's key: a vkey, or a file with one.
-    #[arg(long = "log", value_name = "VKEY", value_parser = super::verifier)]
+    #[arg(long = "log", value_name = "VKEY", value_parser = super::of_log)]
     key: VerifierKey,
     /// Also take a proof that lacks cosignatures which the older one has.
     #[arg(long)]

@@ -30,13 +30,13 @@ pub(super) struct Verify {
     /// The log's directory, the URL that it is served at, or a proof.
     what: String,
     /// The log's key (a vkey, or a file with one), whose name is the log's origin.
-    #[arg(long, value_name = "VKEY", value_parser = super::verifier, required_unless_present = "trust")]
+    #[arg(long, value_name = "VKEY", value_parser = super::of_log, required_unless_present = "trust")]
     log: Option<VerifierKey>,
     /// A trust policy, whose logs count, and whose quorum of witnesses must have cosigned.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["log", "witness"])]
     trust: Option<PathBuf>,
     /// A witness that must have cosigned; may be repeated.
-    #[arg(long, value_name = "VKEY", value_parser = super::verifier)]
+    #[arg(long, value_name = "VKEY", value_parser = super::of_witness)]
     witness: Vec<VerifierKey>,
     /// A checkpoint of the log that was seen before; may be repeated.
     #[arg(long, value_name = "FILE")]

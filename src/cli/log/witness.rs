@@ -277,10 +277,7 @@ fn which(text: &str) -> std::result::Result<Which, String> {
     let split = text.find("=http://").or_else(|| text.find("=https://"));
     let Some(split) = split else { return Ok(Which::OfPolicy(text.to_owned())) };
     let (key, url) = (&text[..split], &text[split + 1..]);
-    let key = super::verifier(key)?;
-    if !key.algorithm().is_cosignature() {
-        return Err(format!("`{}` is the key of a log: expected one of a witness", key.name()));
-    }
+    let key = super::of_witness(key)?;
     let url = url.trim_end_matches('/').to_owned();
     Ok(Which::At(At { name: key.name().to_owned(), key, url: Some(url) }))
 }
