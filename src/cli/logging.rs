@@ -16,7 +16,7 @@ use crate::statement::dsse::Envelope;
 use crate::whole;
 
 /// The largest bundle that is read: a payload and what is around it.
-const MOST: u64 = 64 << 20;
+pub(super) const MOST: u64 = 64 << 20;
 
 /// The log that statements go to.
 #[derive(Debug, Args)]
