@@ -327,6 +327,13 @@ impl Told<'_> {
                 let release = format!("the release of {}", said.record);
                 told.push(self.disagreement(&said.key, rebuild, &release));
             }
+            if told.len() == before
+                && !self.state.releases.contains_key(&said.record)
+                && let Some(other) = self.other_rebuild(said, rebuild)
+            {
+                let other = format!("`{}` (entry {})", other.builder, other.index);
+                told.push(self.disagreement(&said.key, rebuild, &other));
+            }
         }
         // What was said before the release was.
         for new in &self.releases {
@@ -346,6 +353,16 @@ impl Told<'_> {
         for message in told {
             self.tell(Reason::Disagreement, message);
         }
+    }
+
+    /// An earlier rebuild of the same release that came to something else. Without a statement of the release it is
+    /// not known who is right, and that one of them is wrong.
+    fn other_rebuild(&self, said: &Said, rebuild: &Rebuild) -> Option<&Rebuild> {
+        let all = self.state.rebuilds.get(&said.record).into_iter().flat_map(BTreeMap::values);
+        let others = all.flatten().filter(|(measurements, _)| **measurements != said.measurements);
+        let is_new = |index| self.rebuilds.iter().any(|(_, it, _)| it.index == index);
+        let earlier = |it: &&Rebuild| it.index < rebuild.index || !is_new(it.index);
+        others.map(|(_, other)| other).filter(earlier).min_by_key(|other| other.index)
     }
 
     /// Whether this key may be that of a publisher: of one who is known, if any is.

@@ -20,13 +20,13 @@ use crate::place::{Keeper, entry, key};
 use crate::support::place::{Ran, copy};
 
 /// The statement of a release, as it was published.
-const STATEMENT: &[u8] = include_bytes!("../publish/statement.json");
+pub(crate) const STATEMENT: &[u8] = include_bytes!("../publish/statement.json");
 
-fn publisher() -> PrivateKey {
+pub(crate) fn publisher() -> PrivateKey {
     secret(5)
 }
 
-fn secret(number: u8) -> PrivateKey {
+pub(crate) fn secret(number: u8) -> PrivateKey {
     let pem = SecretKey::from_slice(&[number; 32]).unwrap().to_pkcs8_pem(LineEnding::LF).unwrap();
     PrivateKey::from_pem(pem.as_bytes().to_vec()).unwrap()
 }
@@ -63,7 +63,7 @@ fn another_past_is_told_and_not_gone_on_from() {
 }
 
 /// What a rebuilder says of the release in [`STATEMENT`]: something else, and that it is something else.
-fn rebuild(builder: &PrivateKey, differs: bool) -> Submission {
+pub(crate) fn rebuild(builder: &PrivateKey, differs: bool) -> Submission {
     rebuild_that(builder, differs, differs)
 }
 
@@ -113,19 +113,19 @@ fn rebuild_that(builder: &PrivateKey, is_other: bool, differs: bool) -> Submissi
     signed(said.to_json().unwrap(), builder)
 }
 
-fn signed(payload: Vec<u8>, key: &PrivateKey) -> Submission {
+pub(crate) fn signed(payload: Vec<u8>, key: &PrivateKey) -> Submission {
     let envelope = Envelope::sign(payload, key).unwrap();
     Submission { envelope, key: key.public(), about: Vec::new() }
 }
 
 /// [`STATEMENT`], with something changed.
-fn stated(key: &PrivateKey, change: impl FnOnce(&mut Launch)) -> Submission {
+pub(crate) fn stated(key: &PrivateKey, change: impl FnOnce(&mut Launch)) -> Submission {
     let mut statement = Statement::<Launch>::from_json(STATEMENT).unwrap();
     change(&mut statement.predicate);
     signed(statement.to_json().unwrap(), key)
 }
 
-fn log(keeper: &Keeper, submission: Submission) {
+pub(crate) fn log(keeper: &Keeper, submission: Submission) {
     submit(&keeper.log(), &key(), &[submission]).unwrap();
 }
 
@@ -276,6 +276,17 @@ fn digests_are_compared_and_not_flags() {
             assert_eq!(count(&ran, "log-disagreement"), expected, "{ran:?}");
         }
     }
+    // Nobody has logged the release: two who came to different things cannot both be right.
+    let keeper = Keeper::new();
+    log(&keeper, rebuild_that(&secret(7), true, false));
+    log(&keeper, rebuild_that(&secret(8), false, false));
+    let ran = monitor(&keeper, "LOG", &[]);
+    assert!(
+        count(&ran, "log-disagreement") == 1 && ran.stdout.contains("than `https://builder"),
+        "{ran:?}"
+    );
+    log(&keeper, rebuild_that(&secret(9), true, false));
+    assert_eq!(count(&monitor(&keeper, "LOG", &[]), "log-disagreement"), 1);
     // The release comes later: with the one that differs there is another look between.
     let keeper = Keeper::new();
     log(&keeper, rebuild_that(&secret(7), true, false));
