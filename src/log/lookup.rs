@@ -144,7 +144,11 @@ fn content(reader: &Reader, entry: Option<&Entry>) -> Result<Content> {
         Err(error) if error.kind() == Kind::Malformed => {
             return unclear("its statement is too large, or no file");
         }
-        Err(error) => return Err(error),
+        Err(_) => {
+            // A log that does not answer is another matter than one that keeps a single file back.
+            reader.checkpoint()?;
+            return unclear("its statement cannot be read");
+        }
     };
     let sha256 = Sha256::of(&payload);
     if Sha256::of(pae(PAYLOAD_TYPE, &payload)) != entry.digest {

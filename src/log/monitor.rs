@@ -313,42 +313,40 @@ impl Told<'_> {
     fn disagreements(&mut self) {
         let mut told = Vec::new();
         for (said, rebuild, differs) in &self.rebuilds {
-            let releases = self.state.releases.get(&said.record).into_iter().flatten();
-            let before = told.len();
-            let mut excused = false;
-            for (publisher, all) in releases {
-                excused |= self.publishes(publisher) && all.contains_key(&said.measurements);
-                for release in all.iter().filter(|it| *it.0 != said.measurements).map(|it| it.1) {
-                    let release = format!("`{}` (entry {})", release.name, release.index);
-                    told.push(self.disagreement(&said.key, rebuild, &release));
-                }
-            }
-            if *differs && !excused && told.len() == before {
-                let release = format!("the release of {}", said.record);
-                told.push(self.disagreement(&said.key, rebuild, &release));
-            }
-            if told.len() == before
-                && !self.state.releases.contains_key(&said.record)
-                && let Some(other) = self.other_rebuild(said, rebuild)
-            {
-                let other = format!("`{}` (entry {})", other.builder, other.index);
-                told.push(self.disagreement(&said.key, rebuild, &other));
-            }
+            let releases = self.state.releases.get(&said.record);
+            let excused = releases.into_iter().flatten().any(|(publisher, all)| {
+                self.publishes(publisher) && all.contains_key(&said.measurements)
+            });
+            let all = releases.into_iter().flat_map(BTreeMap::values).flatten();
+            let others = all.filter(|(measurements, _)| **measurements != said.measurements);
+            let others: Vec<&Release> = others.map(|(_, release)| release).collect();
+            let than = match releases {
+                _ if !others.is_empty() => named(others),
+                _ if *differs && !excused => format!("the release of {}", said.record),
+                None => match self.other_rebuild(said, rebuild) {
+                    Some(other) => format!("`{}` (entry {})", other.builder, other.index),
+                    None => continue,
+                },
+                Some(_) => continue,
+            };
+            told.push(self.disagreement(&said.key, rebuild, &than));
         }
         // What was said before the release was.
+        let now: BTreeSet<u64> = self.rebuilds.iter().map(|(_, it, _)| it.index).collect();
+        let mut before: BTreeMap<u64, (&String, &Rebuild, Vec<&Release>)> = BTreeMap::new();
         for new in &self.releases {
             let release = self.state.releases.get(&new.record).and_then(|it| it.get(&new.key));
             let Some(release) = release.and_then(|it| it.get(&new.measurements)) else { continue };
-            let rebuilds = self.state.rebuilds.get(&new.record).into_iter().flatten();
-            for (key, (measurements, rebuild)) in
-                rebuilds.flat_map(|(key, all)| all.iter().map(move |rebuild| (key, rebuild)))
-            {
-                let is_new = self.rebuilds.iter().any(|(_, it, _)| it.index == rebuild.index);
-                if *measurements != new.measurements && !is_new {
-                    let release = format!("`{}` (entry {})", release.name, release.index);
-                    told.push(self.disagreement(key, rebuild, &release));
+            for (key, all) in self.state.rebuilds.get(&new.record).into_iter().flatten() {
+                let others = all.iter().filter(|it| *it.0 != new.measurements).map(|it| it.1);
+                for rebuild in others.filter(|rebuild| !now.contains(&rebuild.index)) {
+                    let entry = before.entry(rebuild.index);
+                    entry.or_insert_with(|| (key, rebuild, Vec::new())).2.push(release);
                 }
             }
+        }
+        for (key, rebuild, releases) in before.into_values() {
+            told.push(self.disagreement(key, rebuild, &named(releases)));
         }
         for message in told {
             self.tell(Reason::Disagreement, message);
@@ -432,6 +430,20 @@ impl Told<'_> {
         self.findings.push(Finding::new(reason, message));
     }
 }
+
+/// The first of several releases by their names: of one launch record anybody may log as many as they like.
+fn named(mut releases: Vec<&Release>) -> String {
+    releases.sort_by_key(|release| release.index);
+    let named = releases.iter().take(MOST_NAMED);
+    let named = named.map(|release| format!("`{}` (entry {})", release.name, release.index));
+    let named = named.collect::<Vec<_>>().join(", ");
+    match releases.len().saturating_sub(MOST_NAMED) {
+        0 => named,
+        more => format!("{named} and {more} others"),
+    }
+}
+
+const MOST_NAMED: usize = 4;
 
 fn digest(measurements: &[Measurements]) -> Result<Sha256> {
     let json = serde_json::to_vec(measurements);

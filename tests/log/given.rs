@@ -94,6 +94,12 @@ fn a_lookup_reads_what_the_statements_say() {
         "{ran:?}"
     );
     keeper.place.write(&index, "0\n");
+    let file = keeper.log().join("statement");
+    let file = file.join(stated(&publisher(), |_| {}).envelope.digest().to_string());
+    fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink(&file, &file).unwrap();
+    let ran = lookup(&of, &[]);
+    assert!(ran.code == 20 && ran.stdout.contains("its statement cannot be read"), "{ran:?}");
     fs::remove_dir_all(keeper.log().join("statement")).unwrap();
     let ran = lookup(&of, &[]);
     assert!(ran.code == 20 && ran.stdout.contains("its statement is not there"), "{ran:?}");

@@ -249,10 +249,20 @@ fn what_is_not_there_is_not_forgotten() {
         let told = ["log-missing", "log-damaged", "log-not-rebuilt"].map(|it| count(&ran, it));
         assert_eq!((ran.code, told), (10, [1, 1, 1]), "{ran:?}");
     }
+    // Nor one that cannot be read at all.
+    fs::remove_file(&second_file).unwrap();
+    std::os::unix::fs::symlink(&second_file, &second_file).unwrap();
+    let ran = monitor(&keeper, "LOG", &[]);
+    assert_eq!((ran.code, count(&ran, "log-missing")), (20, 2), "{ran:?}");
+    fs::remove_file(&second_file).unwrap();
     fs::write(&first_file, first).unwrap();
     fs::write(&second_file, second).unwrap();
     let ran = monitor(&keeper, "LOG", &[]);
-    assert_eq!(count(&ran, "log-disagreement"), 2, "with both publishers: {ran:?}");
+    assert_eq!(count(&ran, "log-disagreement"), 1, "{ran:?}");
+    assert!(
+        ran.stdout.contains("(entry 0), ") && ran.stdout.contains("(entry 2); the first"),
+        "both"
+    );
     assert_eq!(monitor(&keeper, "LOG", &[]).code, 0, "told once");
 }
 
