@@ -170,7 +170,7 @@ fn what_is_published_is_shown() {
     let json: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(
         (&json["verified"], &json["parts"][0]["kind"]),
-        (&false.into(), &"Sigstore-bundle".into())
+        (&false.into(), &"sigstore-bundle".into())
     );
     // What is damaged, or of a kind that is not known, is said to be.
     let text = place.read("statement.sigstore.json");

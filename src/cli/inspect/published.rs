@@ -38,7 +38,7 @@ fn print(ui: &Ui, parts: Vec<Part>, named: &str) -> Result<()> {
     let unclear = parts.iter().find_map(|part| part.unclear.clone());
     if ui.is_json() {
         let part = |part: Part| {
-            let mut json = json!({ "kind": part.kind.replace(' ', "-") });
+            let mut json = json!({ "kind": part.kind.to_lowercase().replace(' ', "-") });
             if let (Some(json), Value::Object(more)) = (json.as_object_mut(), part.json) {
                 json.extend(more);
             }
@@ -224,7 +224,7 @@ fn of_constraints(constraints: &Constraints) -> Rows {
     };
     let mut rows = vec![
         ("processors", words(&constraints.products)),
-        ("signed by", words(&constraints.signers)),
+        ("report signed by", words(&constraints.signers)),
         ("minimum TCB", format!("{} given", constraints.minimum_tcb.len())),
         ("guest policy", bits(&constraints.guest_policy)),
         ("platform", bits(&constraints.platform)),
