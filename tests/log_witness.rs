@@ -422,6 +422,8 @@ fn who_asks_is_told_what_to_do() {
         let ran = place.run(&["log", "witness", log, "--witness", at]);
         assert_eq!(ran.code, code, "{} {}", ran.stdout, ran.stderr);
         assert!(ran.stdout.starts_with("missing  example.org/"), "{}", ran.stdout);
+        // No witness signs another past, however often it is asked.
+        assert_eq!(ran.stderr.contains("run it again"), code != 10, "{}", ran.stderr);
         for word in words {
             assert!(ran.stdout.contains(word), "`{word}` is not in: {}", ran.stdout);
         }

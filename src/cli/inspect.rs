@@ -3,6 +3,7 @@
 mod artifact;
 mod firmware;
 mod kernel;
+mod published;
 mod report;
 
 use std::fs::{self, File};
@@ -38,15 +39,18 @@ Examples:
   counterfoil inspect initrd.img --full
   counterfoil inspect launch.json
   counterfoil inspect report.bin
+  counterfoil inspect release/statement.sigstore.json
+  counterfoil inspect LOG/checkpoint
 
 Exit codes: 0 it makes a confidential guest, or is understood, 10 it makes none, 20 that cannot be told.";
 
-/// Show what is in an artifact: a kernel, a firmware, an initrd, a record, a report.
+/// Show what is in an artifact: a kernel, firmware, initrd, record, report, statement.
 ///
 /// A kernel: a bzImage (its configuration is looked for beside it), a Debian kernel package, or a
 /// configuration file; and a firmware, an OVMF image: whether it makes a confidential guest. Of initrds,
 /// EROFS images, unified kernel images, launch records and IGVM files, whoever made them: what is in them,
-/// in a page. Of an attestation report, in whatever it came in: every field, and what it means.
+/// in a page. Of an attestation report, in whatever it came in: every field, and what it means. Of statements, in
+/// bundles, envelopes or by themselves, of checkpoints and of proofs: what they say, without asking who says it.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Inspect {
@@ -80,6 +84,9 @@ impl Inspect {
             return Err(Error::new(Kind::Malformed, message));
         }
         let bytes = fs::read(&self.file).context(Kind::Environment, failed)?;
+        if let Some(shown) = published::show(ui, &bytes, &format!("`{}`", self.file.display())) {
+            return shown;
+        }
         if let Some(shown) = report::show(ui, &bytes, &format!("`{}`", self.file.display())) {
             return shown;
         }
@@ -93,7 +100,7 @@ impl Inspect {
             Some(config) => verdict(ui, None, Some(config)),
             None => {
                 let message = format!(
-                    "`{}` is neither a kernel image, a kernel package, a kernel configuration, firmware nor an attestation report",
+                    "`{}` is neither a kernel image, a kernel package, a kernel configuration, firmware, an attestation report nor anything that is published",
                     self.file.display()
                 );
                 Err(Error::new(Kind::Malformed, message))

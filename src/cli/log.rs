@@ -1,6 +1,7 @@
 //! `log`: a transparency log as files, that any web server can serve.
 
 mod append;
+mod given;
 mod init;
 mod key;
 mod lookup;
@@ -33,6 +34,7 @@ Examples:
   counterfoil log prove LOG --index 7 -o 7.tlog-proof        what proves that an entry is in it
   counterfoil log verify LOG --log VKEY                      read all of it again
   counterfoil log verify 7.tlog-proof --entry FILE --log VKEY
+  counterfoil log verify release/statement.sigstore.json --log VKEY
   counterfoil log lookup LOG MEASUREMENT                     the entries of a launch digest
   counterfoil log monitor LOG --log VKEY --state seen.json   what is new in it, and what of that to look at";
 
@@ -93,6 +95,35 @@ pub(super) fn verifier(text: &str) -> std::result::Result<VerifierKey, String> {
         let bytes = bounded::at_most(Path::new(text), MOST_KEY).map_err(|_| error.to_string())?;
         parse(str::from_utf8(&bytes).unwrap_or_default()).map_err(|error| error.to_string())
     })
+}
+
+/// The directory of a log that is to be written.
+fn writable(log: &Path) -> Result<&Path> {
+    match log.to_string_lossy().contains("://") {
+        false => Ok(log),
+        true => {
+            Err(Error::new(Kind::Usage, "a log is written in its directory, and this is a URL")
+                .hint("run this where the log is kept, and give the directory"))
+        }
+    }
+}
+
+/// The key of a log.
+pub(super) fn of_log(text: &str) -> std::result::Result<VerifierKey, String> {
+    let key = verifier(text)?;
+    match key.algorithm().is_cosignature() {
+        true => Err(format!("`{}` is the key of a witness: expected one of a log", key.name())),
+        false => Ok(key),
+    }
+}
+
+/// The key of a witness.
+pub(super) fn of_witness(text: &str) -> std::result::Result<VerifierKey, String> {
+    let key = verifier(text)?;
+    match key.algorithm().is_cosignature() {
+        true => Ok(key),
+        false => Err(format!("`{}` is the key of a log: expected one of a witness", key.name())),
+    }
 }
 
 /// The logs, witnesses and builders of a trust policy.

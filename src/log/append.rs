@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::digest::{Sha256, Sha384};
-use crate::error::{Context as _, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::input::bounded;
 use crate::log::directory::Directory;
 use crate::log::lookup::{self, MOST_INDEX};
@@ -105,14 +105,13 @@ impl Failure {
     }
 }
 
-/// The lines of an index file, without those that an append which never came to its end has left.
+/// The lines of an index file, without those that an append which never came to its end has left, and without what
+/// is no line of an index: it is damaged, and no append is to wait until somebody mends it.
 fn index_with(path: &Path, size: u64, indices: &[u64]) -> Result<String> {
     let mut known = Vec::new();
     if path.exists() {
-        let text = bounded::at_most(path, MOST_INDEX)?;
-        let text = String::from_utf8(text)
-            .context(Kind::Malformed, || format!("`{}` is no index", path.display()))?;
-        known.extend(lookup::indices(&text).filter(|index| *index < size));
+        let bytes = bounded::at_most(path, MOST_INDEX)?;
+        known.extend(lookup::indices(&bytes).filter(|index| *index < size));
     }
     known.extend(indices);
     known.sort_unstable();

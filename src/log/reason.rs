@@ -35,11 +35,13 @@ pub enum Reason {
     NotRebuilt,
     /// A rebuilder came to something else.
     Disagreement,
+    /// A statement whose signer counts, and which cannot be read.
+    Unread,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::SplitView,
         Self::Rollback,
         Self::Inclusion,
@@ -53,6 +55,7 @@ impl Reason {
         Self::NotMine,
         Self::NotRebuilt,
         Self::Disagreement,
+        Self::Unread,
     ];
 
     /// The stable name.
@@ -71,6 +74,7 @@ impl Reason {
             Self::NotMine => "log-not-mine",
             Self::NotRebuilt => "log-not-rebuilt",
             Self::Disagreement => "log-disagreement",
+            Self::Unread => "log-unread",
         }
     }
 
@@ -96,6 +100,9 @@ impl Reason {
             Self::NotMine => "an entry is signed by your key and is not among those that you made",
             Self::NotRebuilt => "a measurement was rebuilt by nobody in time",
             Self::Disagreement => "a rebuilder came to another measurement",
+            Self::Unread => {
+                "somebody whose word counts has logged a statement that this program cannot read"
+            }
         }
     }
 

@@ -136,7 +136,7 @@ impl<'a> Tree<'a> {
                     Ok(_) => {
                         let own = Tile::of(
                             Content::Hashes(level),
-                            size >> (u32::from(level + 1) * tile::HEIGHT),
+                            size.checked_shr(u32::from(level + 1) * tile::HEIGHT).unwrap_or(0),
                             size,
                         );
                         let name = self.reader.name(&child.to_string());

@@ -13,6 +13,7 @@ mod support;
 
 mod command;
 mod damage;
+mod given;
 mod golden;
 mod kills;
 mod monitor;

@@ -59,6 +59,7 @@ pub(super) struct Append {
 
 impl Append {
     pub(super) fn run(self, ui: &Ui) -> Result<()> {
+        super::writable(&self.log)?;
         if let (Some(statement), None) = (self.statements.first(), &self.public_key) {
             let message = format!(
                 "which key signed `{}` was not said, and the log's entry names it",

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cli::ui::{Ui, quoted};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::log::directory;
 
 const EXAMPLES: &str = "\
@@ -26,6 +26,13 @@ pub(super) struct Init {
 
 impl Init {
     pub(super) fn run(self, ui: &Ui) -> Result<()> {
+        super::writable(&self.log)?;
+        if self.log.join("launch.json").exists() {
+            let message =
+                format!("`{}` is a release, which is no place for a log", self.log.display());
+            return Err(Error::new(Kind::Usage, message)
+                .hint("say another directory: one log is of many releases"));
+        }
         let key = super::read_signer(&self.key)?;
         directory::init(&self.log, &key)?;
         let (origin, vkey) = (key.verifier().name(), key.verifier().to_string());

@@ -76,6 +76,11 @@ fn new(name: &str, kind: Type, output: &Path) -> Result<SignerKey> {
         Type::Witness => Algorithm::Ed25519Cosignature,
         Type::WitnessMlDsa => Algorithm::MlDsa44Cosignature,
     };
+    if let Some((scheme, rest)) = name.split_once("://") {
+        let message = format!("`--name` is an address without a scheme, and not `{scheme}://…`");
+        let rest = quoted(rest.trim_end_matches('/'));
+        return Err(Error::new(Kind::Usage, message).hint(format!("say `--name {rest}`")));
+    }
     // An ML-DSA-44 cosignature has one byte for the length of a name, its own and the log's.
     if name.len() > 255 {
         return Err(Error::new(Kind::Usage, "a name has at most 255 bytes"));

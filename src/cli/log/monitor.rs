@@ -13,10 +13,12 @@ use crate::cli::ui::{Style, Ui, printable_in_line};
 use crate::digest::Sha256;
 use crate::error::{Context as _, Kind, Result};
 use crate::input::bounded;
+use crate::input::progress::Progress as _;
 use crate::log::VerifierKey;
-use crate::log::monitor::{self, Seen, State, Watch};
+use crate::log::monitor::{self, Known, Seen, State, Watch};
 use crate::log::reader::Reader;
 use crate::log::verify::{self, Finding};
+use crate::published::Trust;
 use crate::statement::bundle::Bundle;
 use crate::statement::dsse::{Envelope, MAX_PAYLOAD, PAYLOAD_TYPE, pae};
 use crate::whole;
@@ -29,17 +31,18 @@ Examples:
 /// Watch a log: its past, your key in it, and who rebuilt what.
 ///
 /// Tells what is new since the last look: entries by your key that you did not make, rebuilders who came to something
-/// else; each once. And, each time, a past that has changed, and what nobody rebuilt in so many days.
+/// else, and what cannot be read of those who count; each once. And, each time, a past that has changed, statements
+/// that are not there, and what nobody rebuilt in so many days.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Monitor {
     /// The log's directory, or the URL that it is served at.
     what: String,
     /// The log's key (a vkey, or a file with one).
-    #[arg(long, value_name = "VKEY", value_parser = super::verifier, required_unless_present = "trust")]
+    #[arg(long, value_name = "VKEY", value_parser = super::of_log, required_unless_present = "trust")]
     log: Option<VerifierKey>,
     /// A witness that must have cosigned; may be repeated.
-    #[arg(long, value_name = "VKEY", value_parser = super::verifier)]
+    #[arg(long, value_name = "VKEY", value_parser = super::of_witness)]
     witness: Vec<VerifierKey>,
     /// Where what was seen is kept; made at the first look.
     #[arg(long, value_name = "FILE")]
@@ -50,7 +53,8 @@ pub(super) struct Monitor {
     /// A directory with the bundles or statements that you signed.
     #[arg(long, value_name = "DIR", requires = "key")]
     mine: Option<PathBuf>,
-    /// Tell releases (yours, if `--key` is given) that nobody else rebuilt in so many days.
+    /// Tell releases (yours, if `--key` is given) that nobody else rebuilt in so many days, from when they are valid,
+    /// or were first seen here if that is earlier.
     #[arg(long, value_name = "N")]
     days: Option<u32>,
     /// A trust policy: its logs count, its quorum of witnesses must have cosigned, and only its builders count as
@@ -72,22 +76,36 @@ impl Monitor {
         };
         let policy = self.trust.as_deref().map(super::read_trust).transpose()?;
         let signers = super::signers(self.log.as_ref(), &self.witness, policy.as_ref())?;
-        let builders = policy.map(|trust| trust.builders.into_values().map(|it| it.key).collect());
         let days = self.days.map(u64::from);
         let watch = Watch {
             signers,
             mine,
-            builders,
-            patience: days.map(|days| (days * 24 * 60 * 60, settings.now())),
+            known: policy.map(known),
+            patience: days.map(|days| days * 24 * 60 * 60),
+            now: settings.now(),
         };
+        if state.checkpoint.is_some() && state.read == 0 {
+            ui.note("the state was written by an older version: the log is read again from its first entry");
+        }
         let seen = monitor::look(&Reader::open(&self.what)?, state, &watch)?;
         let json = serde_json::to_vec_pretty(&seen.state)
             .context(Kind::Environment, || "failed writing JSON".to_owned())?;
         // What was told and not kept is told again; what was kept and not told would be lost.
         tell(ui, &seen)?;
         whole::write(&self.state, &json)?;
+        let left = seen.checkpoint.size.saturating_sub(seen.state.read);
+        if left > 0 && seen.new.end > seen.new.start {
+            ui.warn(&format!("{left} entries are left to be read: run it again"));
+        }
         verify::verdict(&seen.findings, &self.what)
     }
+}
+
+/// Whom the policy knows, by their keys.
+fn known(trust: Trust) -> Known {
+    let publishers = trust.publishers.into_iter().map(|(name, key)| (key.to_string(), name));
+    let builders = trust.builders.into_iter().map(|(name, it)| (it.key.to_string(), name));
+    Known { publishers: publishers.collect(), builders: builders.collect() }
 }
 
 fn tell(ui: &Ui, seen: &Seen) -> Result<()> {

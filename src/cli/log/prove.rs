@@ -6,11 +6,10 @@ use base64ct::{Base64, Encoding as _};
 use clap::{ArgGroup, Args};
 use serde_json::json;
 
+use super::given::Entry;
 use crate::cli::ui::Ui;
 use crate::error::{Error, Kind, Result};
-use crate::input::bounded;
 use crate::log::reader::{CHECKPOINT, Reader};
-use crate::log::tile::LARGEST_ENTRY;
 use crate::log::tree::Tree;
 use crate::log::{merkle, prove};
 use crate::whole;
@@ -30,7 +29,7 @@ pub(super) struct Prove {
     /// The entry's index, counted from 0.
     #[arg(long, group = "what", value_name = "N")]
     index: Option<u64>,
-    /// The entry itself, whole in a file; of several that are the same, the last one.
+    /// The entry itself, whole in a file, or the bundle whose entry it is; of several that are the same, the last one.
     #[arg(long, group = "what", value_name = "FILE")]
     entry: Option<PathBuf>,
     /// Prove that the log goes on from the tree of so many entries: hashes (RFC 6962, 2.1.2), one a line.
@@ -81,11 +80,15 @@ impl Prove {
 
     fn find(&self, tree: &mut Tree<'_>) -> Result<u64> {
         let Some(path) = &self.entry else { return Ok(self.index.unwrap_or_default()) };
-        let entry = bounded::at_most(path, LARGEST_ENTRY as u64)?;
-        prove::find(tree, merkle::leaf(&entry))?.ok_or_else(|| {
+        let entry = Entry::read(path)?;
+        prove::find(tree, merkle::leaf(&entry.bytes))?.ok_or_else(|| {
             let message = format!("`{}` is no entry of the log", path.display());
-            Error::new(Kind::CannotDecide, message)
-                .hint("an entry is every byte of the file: a newline at its end counts")
+            Error::new(Kind::CannotDecide, message).hint(match entry.looks_like {
+                Some(what) => format!("it is {what}"),
+                None => {
+                    "an entry is every byte of the file: a newline at its end counts".to_owned()
+                }
+            })
         })
     }
 }

@@ -11,7 +11,7 @@ use crate::cli::ui::{Ui, printable_in_line};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::log::reader::Reader;
 use crate::log::submit::prove_again;
-use crate::log::{Note, Signed, VerifierKey};
+use crate::log::{Note, Signature, Signed, VerifierKey};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,8 +29,11 @@ pub(super) struct Staple {
     /// The log's directory, or the URL that it is served at.
     log: String,
     /// The log's key: a vkey, or a file with one.
-    #[arg(long = "log", value_name = "VKEY", value_parser = super::verifier)]
+    #[arg(long = "log", value_name = "VKEY", value_parser = super::of_log)]
     key: VerifierKey,
+    /// A trust policy, by whose witnesses' keys it is known which cosignatures hold.
+    #[arg(long, value_name = "FILE")]
+    trust: Option<PathBuf>,
     /// Also take a proof that lacks cosignatures which the older one has.
     #[arg(long)]
     anyway: bool,
@@ -41,6 +44,9 @@ pub(super) struct Staple {
 
 impl Staple {
     pub(super) fn run(self, ui: &Ui) -> Result<()> {
+        let policy = self.trust.as_deref().map(super::read_trust).transpose()?;
+        let witnesses = policy.into_iter().flat_map(|policy| policy.witnesses.into_values());
+        let witnesses: Vec<VerifierKey> = witnesses.map(|witness| witness.key).collect();
         let reader = Reader::open(&self.log)?;
         let mut stapled = Vec::new();
         for path in &self.bundles {
@@ -62,7 +68,7 @@ impl Staple {
                     format!("the log's checkpoint is not signed by `{}`", self.key.name());
                 return Err(Error::new(Kind::Rejected, message));
             }
-            let lost = self.lost(&logged.proof.checkpoint, &proof.checkpoint);
+            let lost = self.lost(&logged.proof.checkpoint, &proof.checkpoint, &witnesses);
             if !self.anyway && !lost.is_empty() {
                 let names: Vec<String> =
                     lost.iter().map(|name| format!("`{}`", printable_in_line(name))).collect();
@@ -72,7 +78,8 @@ impl Staple {
                     names.join(", ")
                 );
                 return Err(Error::new(Kind::CannotDecide, message)
-                    .hint("run `counterfoil log witness` first, or say `--anyway`"));
+                    .hint("run `counterfoil log witness` first, or say `--anyway`")
+                    .hint("by `--trust FILE`, cosignatures that were made anew are known from spoiled ones"));
             }
             let bundle = bundle.with_proof(logged.entry.key, &self.key, proof.clone());
             let bundle = bundle.context(Kind::Malformed, named)?;
@@ -94,11 +101,21 @@ impl Staple {
     }
 
     /// The names of those who have cosigned the old checkpoint and not the new one.
-    fn lost(&self, old: &Note, new: &Note) -> BTreeSet<String> {
-        let names = |note: &Note| -> BTreeSet<String> {
-            let names = note.signatures.iter().map(|signature| signature.name.clone());
-            names.filter(|name| name != self.key.name()).collect()
+    ///
+    /// Of a witness who is not known, a line is there or not; but one that has changed over the same text may be
+    /// spoiled, and so is not taken for the one that was there.
+    fn lost(&self, old: &Note, new: &Note, witnesses: &[VerifierKey]) -> BTreeSet<String> {
+        let known = |line: &Signature| witnesses.iter().find(|key| key.is_named_by(line));
+        let has = |line: &&Signature| match known(line) {
+            Some(key) => key.verify(new).is_good(),
+            None if old.text == new.text => new.signatures.contains(line),
+            None => new.signatures.iter().any(|it| (&it.name, it.id) == (&line.name, line.id)),
         };
-        &names(old) - &names(new)
+        let spoiled =
+            |line: &&Signature| known(line).is_some_and(|key| key.verify(new) == Signed::Bad);
+        let cosigned = old.signatures.iter().filter(|line| line.name != self.key.name());
+        let lost = cosigned.filter(|line| !has(line));
+        let lost = lost.chain(new.signatures.iter().filter(spoiled));
+        lost.map(|line| line.name.clone()).collect()
     }
 }

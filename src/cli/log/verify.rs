@@ -5,21 +5,22 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
+use super::given::{Entry, Given};
 use crate::cli::ui::{Style, Ui, printable_in_line};
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::input::bounded;
 use crate::input::progress::Progress as _;
 use crate::log::reader::{CHECKPOINT, Reader};
-use crate::log::tile::LARGEST_ENTRY;
+use crate::log::reason::Reason;
 use crate::log::tree::Tree;
 use crate::log::verify::{self, Finding, Signers};
-use crate::log::{Checkpoint, Proof, VerifierKey, note};
+use crate::log::{Checkpoint, VerifierKey};
 
 const EXAMPLES: &str = "\
 Examples:
   counterfoil log verify LOG --log VKEY
   counterfoil log verify LOG --log VKEY --old checkpoint.seen   that it goes on from that
-  counterfoil log verify 7.tlog-proof --entry FILE --log VKEY --witness VKEY";
+  counterfoil log verify 7.tlog-proof --entry FILE --log VKEY --witness VKEY
+  counterfoil log verify release/statement.sigstore.json --log VKEY";
 
 /// Verify a log to its last byte, or a proof from one.
 ///
@@ -27,21 +28,21 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Verify {
-    /// The log's directory, the URL that it is served at, or a proof.
+    /// The log's directory, the URL that it is served at, a proof, or a Sigstore bundle with one.
     what: String,
     /// The log's key (a vkey, or a file with one), whose name is the log's origin.
-    #[arg(long, value_name = "VKEY", value_parser = super::verifier, required_unless_present = "trust")]
+    #[arg(long, value_name = "VKEY", value_parser = super::of_log, required_unless_present = "trust")]
     log: Option<VerifierKey>,
     /// A trust policy, whose logs count, and whose quorum of witnesses must have cosigned.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["log", "witness"])]
     trust: Option<PathBuf>,
     /// A witness that must have cosigned; may be repeated.
-    #[arg(long, value_name = "VKEY", value_parser = super::verifier)]
+    #[arg(long, value_name = "VKEY", value_parser = super::of_witness)]
     witness: Vec<VerifierKey>,
     /// A checkpoint of the log that was seen before; may be repeated.
     #[arg(long, value_name = "FILE")]
     old: Vec<PathBuf>,
-    /// The entry that the proof is of.
+    /// The entry that the proof is of, or the bundle whose entry it is of.
     #[arg(long, value_name = "FILE")]
     entry: Option<PathBuf>,
 }
@@ -52,7 +53,7 @@ impl Verify {
         let signers = super::signers(self.log.as_ref(), &self.witness, policy.as_ref())?;
         let is_proof = Path::new(&self.what).is_file();
         let (checkpoint, findings) = match is_proof {
-            true => self.proof(&signers)?,
+            true => self.proof(&signers, ui)?,
             false => self.whole(&signers, ui)?,
         };
         if ui.is_json() {
@@ -69,21 +70,41 @@ impl Verify {
         verify::verdict(&findings, &self.what)
     }
 
-    fn proof(&self, signers: &Signers) -> Result<(Checkpoint, Vec<Finding>)> {
+    fn proof(&self, signers: &Signers, ui: &Ui) -> Result<(Checkpoint, Vec<Finding>)> {
         let path = Path::new(&self.what);
-        let Some(entry) = &self.entry else {
-            let message = format!("`{}` is a proof, and of which entry is not said", self.what);
-            return Err(Error::new(Kind::Usage, message).hint("say it by `--entry FILE`"));
-        };
         if !self.old.is_empty() {
             let message = "a proof does not tell whether the log goes on from `--old`";
             return Err(Error::new(Kind::Usage, message).hint("verify the log itself"));
         }
-        let bytes = bounded::at_most(path, 2 * note::MAX_BYTES as u64)?;
-        let proof = Proof::from_bytes(&bytes)
-            .context(Kind::Malformed, || format!("`{}` is no tlog-proof", self.what))?;
-        let entry = bounded::at_most(entry, LARGEST_ENTRY as u64)?;
-        verify::proof(&proof, &entry, signers, &self.what)
+        let proof = match (Given::read(path)?, &self.entry) {
+            (Given::Bundle(logged), None) => {
+                let body = logged.entry.to_body();
+                let body = body.context(Kind::Malformed, || format!("`{}`", self.what))?;
+                ui.note(&format!(
+                    "the entry is of the statement in the bundle, signed by the key {}; whether that is anybody's, `counterfoil verify --trust` asks",
+                    logged.entry.key.id()
+                ));
+                return verify::proof(&logged.proof, &body, signers, &self.what);
+            }
+            (Given::Bundle(_), Some(_)) => {
+                let message = format!("`{}` is a bundle, which holds its entry itself", self.what);
+                return Err(Error::new(Kind::Usage, message).hint("leave `--entry` out"));
+            }
+            (Given::Proof(proof), _) => proof,
+        };
+        let Some(path) = &self.entry else {
+            let message = format!("`{}` is a proof, and of which entry is not said", self.what);
+            return Err(Error::new(Kind::Usage, message)
+                .hint("say it by `--entry FILE`: the entry, or the bundle that was logged"));
+        };
+        let entry = Entry::read(path)?;
+        let (checkpoint, findings) = verify::proof(&proof, &entry.bytes, signers, &self.what)?;
+        let not_in_it = findings.iter().any(|finding| finding.reason == Reason::Inclusion);
+        if let Some(what) = entry.looks_like.filter(|_| not_in_it) {
+            let name = printable_in_line(&path.display().to_string());
+            ui.warn(&format!("`{name}` is {what}: is it meant to be the entry?"));
+        }
+        Ok((checkpoint, findings))
     }
 
     fn whole(&self, signers: &Signers, ui: &Ui) -> Result<(Checkpoint, Vec<Finding>)> {
@@ -102,6 +123,13 @@ impl Verify {
                 return Ok((checkpoint, findings));
             }
         };
+        if checkpoint.size > MOST_ENTRIES {
+            let message = format!(
+                "`{}` says that it has {} entries: no more than {MOST_ENTRIES} are read",
+                self.what, checkpoint.size
+            );
+            return Err(Error::new(Kind::CannotDecide, message));
+        }
         for path in &self.old {
             let name = path.display().to_string();
             let (old, wrong) =
@@ -131,3 +159,6 @@ fn as_text(ui: &Ui, checkpoint: &Checkpoint, findings: &[Finding]) -> String {
     }
     text
 }
+
+/// The most entries that are read again: a server can show any number of them, all in one tile, for nothing.
+const MOST_ENTRIES: u64 = 1 << 32;

@@ -71,7 +71,7 @@ struct At {
 
 impl WitnessCommand {
     pub(super) fn run(self, ui: &Ui) -> Result<()> {
-        let reader = Reader::directory(&self.log);
+        let reader = Reader::directory(super::writable(&self.log)?);
         let note = reader.checkpoint()?;
         let checkpoint = super::tree_head(&note, &reader.name(CHECKPOINT))?;
         let policy = self.policy.as_deref().map(super::read_trust).transpose()?;
@@ -113,8 +113,12 @@ impl WitnessCommand {
             ),
             None => "the checkpoint is not cosigned by all witnesses that were named".to_owned(),
         };
-        Err(Error::new(kind, message)
-            .hint("cosignatures that were given are kept: run it again for the rest"))
+        let error = Error::new(kind, message);
+        Err(match kind {
+            // No witness signs another past, however often it is asked.
+            Kind::Rejected => error,
+            _ => error.hint("cosignatures that were given are kept: run it again for the rest"),
+        })
     }
 
     /// Those that are told about: the ones that were named, or all of the policy's.
@@ -277,10 +281,7 @@ fn which(text: &str) -> std::result::Result<Which, String> {
     let split = text.find("=http://").or_else(|| text.find("=https://"));
     let Some(split) = split else { return Ok(Which::OfPolicy(text.to_owned())) };
     let (key, url) = (&text[..split], &text[split + 1..]);
-    let key = super::verifier(key)?;
-    if !key.algorithm().is_cosignature() {
-        return Err(format!("`{}` is the key of a log: expected one of a witness", key.name()));
-    }
+    let key = super::of_witness(key)?;
     let url = url.trim_end_matches('/').to_owned();
     Ok(Which::At(At { name: key.name().to_owned(), key, url: Some(url) }))
 }
