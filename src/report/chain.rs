@@ -34,13 +34,17 @@ pub(super) struct Terms<'a> {
 /// in every way but one, and each costs a machine that asks for an answer as much as a real one.
 #[derive(Default)]
 pub(super) struct Signatures {
-    seen: RefCell<BTreeMap<(Sha256, Vec<u8>, Vec<u8>), bool>>,
+    seen: RefCell<BTreeMap<Pair, bool>>,
 }
+
+/// What is signed, and the key's modulus and exponent.
+#[derive(Eq, Ord, PartialEq, PartialOrd)]
+struct Pair(Sha256, Vec<u8>, Vec<u8>);
 
 impl Signatures {
     /// Whether `key` signed the bytes of a certificate or a list.
     fn hold(&self, der: &[u8], key: &RsaPublicKey, check: impl FnOnce() -> bool) -> bool {
-        let pair = (Sha256::of(der), key.n().to_bytes_be(), key.e().to_bytes_be());
+        let pair = Pair(Sha256::of(der), key.n().to_bytes_be(), key.e().to_bytes_be());
         if let Some(known) = self.seen.borrow().get(&pair) {
             return *known;
         }
