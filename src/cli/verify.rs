@@ -76,7 +76,8 @@ pub(super) struct Verify {
     #[arg(long, group = "expected")]
     any_measurement: bool,
     /// Certificates and lists of revoked ones: a file of `counterfoil collateral`, PEM, DER, a certificate
-    /// table (`auxblob`), Azure's JSON, or a directory of them; may be given again.
+    /// table (`auxblob`), Azure's JSON, or a directory of them; may be given again. What is damaged counts against
+    /// it; of a directory, what is not AMD's in any way is left out.
     #[arg(long, value_name = "PATH", alias = "certificates")]
     collateral: Vec<PathBuf>,
     /// Also hold the release's files against its record, all of them; a digest in `igvm.json` counts only then. Without

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use counterfoil::digest::{Sha256, Sha384};
-use counterfoil::launch::{Cpu, Policy as GuestPolicy};
+use counterfoil::launch::{Cpu, Policy as GuestPolicy, Signature};
 use counterfoil::report::binding::report_data;
 use counterfoil::report::certificate::Certificate;
 use counterfoil::report::crl::Crl;
@@ -537,6 +537,14 @@ fn a_diagnosis_is_a_diagnosis() {
     assert_eq!(diagnosis.causes.len(), 1);
     assert_eq!(diagnosis.causes[0].changes[0].reason, "vcpus");
     assert!(verdict.matched.is_none());
+
+    // Where the policy takes three vCPUs, they are not the cause.
+    let host = Cpu::of(Signature::new(0x19, 0x11, 1).unwrap());
+    asked.machine.set(0x90, &record.digest(3, host, record.sev_features[0]).unwrap().0);
+    asked.policy("vcpus: [3]");
+    let causes = asked.answer().diagnosis.unwrap().causes;
+    let changes: Vec<_> = causes[0].changes.iter().map(|change| change.reason).collect();
+    assert_eq!((causes.len(), changes.as_slice()), (1, &["cpu"][..]));
 }
 
 /// A policy may take launches that the record does not list: their digests follow from it too.
