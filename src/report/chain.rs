@@ -551,3 +551,29 @@ fn chip(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// Dozens of certificates over one key cost as much as one.
+    #[test]
+    fn a_pair_is_checked_once() {
+        let roots = Roots::amd();
+        let (milan, genoa) = (roots.of(Product::Milan).unwrap(), roots.of(Product::Genoa).unwrap());
+        let (signatures, checked) = (Signatures::default(), Cell::new(0));
+        let holds = |der: &[u8], key: &RsaPublicKey, holds: bool| {
+            signatures.hold(der, key, || {
+                checked.set(checked.get() + 1);
+                holds
+            })
+        };
+        assert!(holds(b"one", milan, true));
+        assert!(!holds(b"one", genoa, false) && !holds(b"other", milan, false));
+        // What was found stays so, whoever asks again.
+        assert!(holds(b"one", milan, false) && !holds(b"one", genoa, true));
+        assert_eq!(checked.get(), 3);
+    }
+}
