@@ -8,17 +8,23 @@ use serde_json::{Value, json};
 use walkdir::WalkDir;
 
 use crate::cli::settings::Settings;
-use crate::cli::ui::{Style, Ui, printable};
-use crate::error::{Context as _, Error, Kind, Result};
+use crate::cli::ui::{Style, Ui, printable_in_line};
+use crate::error::{Context as _, Error, Kind, Result, in_one_line};
 use crate::input::bounded;
 use crate::input::kds::{Kds, Options, PACE, SERVICE};
 use crate::input::progress::Progress as _;
+use crate::report::binding::spki;
 use crate::report::certificate::{Certificate, Endorsement, Kind as CertificateKind};
 use crate::report::describe::hex;
 use crate::report::fields::Signer;
 use crate::report::wrapper::LARGEST;
-use crate::report::{Collateral, Evidence, Product, Report, Roots, Time};
+use crate::report::{
+    Collateral, Evidence, Expected, Policy, Product, Question, Reason, Report, Roots, Time, verify,
+};
 use crate::whole;
+
+/// The most that is read of a file of certificates: that of a fleet has one for each chip.
+const LARGEST_COLLATERAL: u64 = 16 << 20;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -102,13 +108,57 @@ impl Fetch {
     fn run(self, ui: &Ui, settings: &Settings) -> Result<()> {
         let evidence = self.report.as_deref().map(read_evidence).transpose()?;
         let found = match &self.from {
-            Some(directory) => gather(std::slice::from_ref(directory), ui)?,
+            Some(directory) => {
+                whole_and_known(gather(std::slice::from_ref(directory), &Roots::amd(), ui)?)?
+            }
             None => self.ask(evidence.as_ref(), ui, settings)?,
         };
+        if let Some(directory) = &self.from {
+            let at = Time::from_unix(settings.now());
+            let missing = self.missing(evidence.as_ref(), &found, at);
+            if !missing.is_empty() {
+                let message = format!(
+                    "what is in `{}` is not enough: {}",
+                    directory.display(),
+                    missing.join("; ")
+                );
+                return Err(Error::new(Kind::CannotDecide, message)
+                    .hint("without `--from`, AMD's key service is asked for it"));
+            }
+        }
         let mut all = evidence.map(|evidence| evidence.collateral).unwrap_or_default();
         all.merge(&found).context(Kind::Malformed, || "what was found".to_owned())?;
         all.fetched = found.fetched;
         write(&all, &self.output, ui)
+    }
+
+    /// What a report needs, or every report of a product, and is not in `found`: by name.
+    fn missing(&self, evidence: Option<&Evidence>, found: &Collateral, at: Time) -> Vec<String> {
+        if let Some(evidence) = evidence {
+            let verdict = verify(&Question {
+                evidence: Ok(evidence),
+                collateral: found,
+                roots: &Roots::amd(),
+                policy: &Policy::conservative(),
+                expected: Expected::Anything,
+                nonce: None,
+                at,
+            });
+            let reasons = verdict.reasons.into_iter().filter(|found| MISSING.contains(&found.code));
+            return reasons.map(|found| format!("{}: {}", found.code, found.says)).collect();
+        }
+        let Some(product) = self.product else { return Vec::new() };
+        let (ask, asvk) = (format!("SEV-{product}"), format!("SEV-VLEK-{product}"));
+        let mut names = found.certificates.iter().map(Certificate::name);
+        let mut missing = Vec::new();
+        if !names.any(|name| name == ask || name == asvk) {
+            missing.push(format!("no certificate {ask} or {asvk}"));
+        }
+        let root = format!("ARK-{product}");
+        if !found.crls.iter().any(|crl| crl.issuer_name() == root) {
+            missing.push(format!("no list of revoked certificates of {root}"));
+        }
+        missing
     }
 
     fn ask(&self, evidence: Option<&Evidence>, ui: &Ui, settings: &Settings) -> Result<Collateral> {
@@ -141,7 +191,7 @@ impl Fetch {
 
 impl Pack {
     fn run(self, ui: &Ui) -> Result<()> {
-        write(&gather(&self.paths, ui)?, &self.output, ui)
+        write(&whole_and_known(gather(&self.paths, &Roots::amd(), ui)?)?, &self.output, ui)
     }
 }
 
@@ -155,47 +205,126 @@ impl Show {
     }
 }
 
-/// Everything in some files and directories that is a certificate or a list. What is in a directory beside
-/// them is left out, and so is a certificate of no chain of AMD's.
-pub(super) fn gather(paths: &[PathBuf], ui: &Ui) -> Result<Collateral> {
+/// What a verdict says where a certificate or a list that the report needs is not there, or another one is.
+const MISSING: [Reason; 9] = [
+    Reason::VekMissing,
+    Reason::VekKind,
+    Reason::VekTcb,
+    Reason::VekChipId,
+    Reason::ReportSignature,
+    Reason::VekIssuer,
+    Reason::AskMissing,
+    Reason::CrlMissing,
+    Reason::CrlIssuer,
+];
+
+/// Everything in some files and directories that is a certificate or a list.
+///
+/// What a person names is meant to count, all of it: what is damaged stands in the answer, and so does a
+/// certificate of no chain of AMD's. In a directory stand other things too, which are left out; but nothing that
+/// calls itself a certificate, and nothing that has to do with the roots: a damaged one is not as good as none.
+pub(super) fn gather(paths: &[PathBuf], roots: &Roots, ui: &Ui) -> Result<Collateral> {
     let mut all = Collateral::default();
     for path in paths {
         if !path.is_dir() {
-            let found = read_collateral(path)?;
+            let bytes = bounded::at_most(path, LARGEST_COLLATERAL)?;
+            let found =
+                Collateral::read(&bytes).unwrap_or_else(|error| damaged(path, &error.to_string()));
             all.merge(&found).context(Kind::Malformed, || format!("`{}`", path.display()))?;
             continue;
         }
         for entry in WalkDir::new(path).sort_by_file_name() {
             let named = || format!("failed reading `{}`", path.display());
             let entry = entry.context(Kind::Environment, named)?;
-            let path = entry.path();
-            // A pipe would be waited for, a link may lead anywhere.
-            let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file);
-            let found = metadata.and_then(|_| read_collateral(path).ok());
-            match found {
-                Some(found) => all
-                    .merge(&found)
-                    .context(Kind::Malformed, || format!("`{}`", path.display()))?,
-                None if entry.file_type().is_dir() => {}
-                None => ui
-                    .note(&format!("`{}` is no certificate and no list: left out", path.display())),
+            if !entry.file_type().is_dir() {
+                let found = in_directory(entry.path(), roots, ui);
+                all.merge(&found).context(Kind::Malformed, || format!("`{}`", path.display()))?;
             }
         }
     }
-    all.certificates.retain(|certificate| {
-        let known = certificate.kind().is_some();
-        if !known {
-            ui.note(&format!(
-                "`{}` is of no chain of AMD's: left out",
-                printable(&certificate.subject())
-            ));
-        }
-        known
-    });
-    if all.certificates.is_empty() && all.crls.is_empty() {
+    if all.certificates.is_empty() && all.crls.is_empty() && all.damaged.is_empty() {
         return Err(Error::new(Kind::CannotDecide, "no certificate and no list was found"));
     }
     Ok(all)
+}
+
+/// What a file among others in a directory has.
+fn in_directory(path: &Path, roots: &Roots, ui: &Ui) -> Collateral {
+    let left_out = |what: &str| {
+        let shown = format!("`{}` {what}: left out", path.display());
+        ui.note(&printable_in_line(&shown));
+    };
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    let extension = extension.map(str::to_ascii_lowercase);
+    let by_name = extension.is_some_and(|it| EXTENSIONS.contains(&it.as_str()));
+    // A pipe would be waited for, a link may lead anywhere.
+    if !fs::metadata(path).is_ok_and(|metadata| metadata.is_file()) {
+        left_out("is no file");
+        return Collateral::default();
+    }
+    let bytes = match bounded::at_most(path, LARGEST_COLLATERAL) {
+        Ok(bytes) => bytes,
+        Err(error) if by_name => return damaged(path, &in_one_line(&error)),
+        Err(_) => {
+            left_out("is no certificate and no list");
+            return Collateral::default();
+        }
+    };
+    let mut found = match Collateral::read(&bytes) {
+        Ok(found) => found,
+        Err(error) if Collateral::is_claimed(&bytes) || by_name && !is_key(&bytes) => {
+            return damaged(path, &error.to_string());
+        }
+        Err(_) => {
+            left_out("is no certificate and no list");
+            return Collateral::default();
+        }
+    };
+    found.certificates.retain(|certificate| {
+        let ours = certificate.kind().is_some()
+            || certificate.is_amds_in_word()
+            || roots.concerns(certificate);
+        if !ours {
+            left_out(&format!("has `{}`, which is of no chain of AMD's", certificate.subject()));
+        }
+        ours
+    });
+    found
+}
+
+/// What files of certificates are called.
+const EXTENSIONS: [&str; 5] = ["pem", "der", "crt", "cer", "crl"];
+
+/// Keys are called so too: one in DER that can be read, or PEM with nothing else in it.
+fn is_key(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let labels = text.split("-----BEGIN ").skip(1);
+    let mut labels = labels.map(|block| block.split("-----").next().unwrap_or_default()).peekable();
+    match labels.peek() {
+        Some(_) => {
+            labels.all(|label| label.ends_with("PUBLIC KEY") || label.ends_with("PRIVATE KEY"))
+        }
+        None => spki(bytes).is_some(),
+    }
+}
+
+fn damaged(path: &Path, says: &str) -> Collateral {
+    let damaged = vec![format!("`{}`: {says}", path.display())];
+    Collateral { damaged, ..Collateral::default() }
+}
+
+/// What is to be handed on: nothing in it may be damaged, or of no use to anybody.
+fn whole_and_known(found: Collateral) -> Result<Collateral> {
+    if let Some(damaged) = found.damaged.first() {
+        return Err(Error::new(Kind::Malformed, printable_in_line(damaged))
+            .hint("fetch it again, or leave it out"));
+    }
+    if let Some(stranger) = found.strangers().next() {
+        let subject = printable_in_line(&stranger.subject());
+        let message = format!("`{subject}` is of no chain of AMD's");
+        return Err(Error::new(Kind::Rejected, message).hint(Reason::CertificateUnknown.advice()));
+    }
+    Ok(found)
 }
 
 fn write(collateral: &Collateral, path: &Path, ui: &Ui) -> Result<()> {
@@ -214,7 +343,7 @@ fn write(collateral: &Collateral, path: &Path, ui: &Ui) -> Result<()> {
 /// Certificates and lists from one file.
 pub(super) fn read_collateral(path: &Path) -> Result<Collateral> {
     let named = || format!("`{}` is nothing to decide by", path.display());
-    Collateral::read(&bounded::at_most(path, LARGEST as u64)?).context(Kind::Malformed, named)
+    Collateral::read(&bounded::at_most(path, LARGEST_COLLATERAL)?).context(Kind::Malformed, named)
 }
 
 /// The report in a file, and what came with it.
@@ -300,12 +429,12 @@ fn as_text(ui: &Ui, found: &Collateral) -> String {
     }
     for certificate in &found.certificates {
         let (from, to) = certificate.validity();
-        let head = format!("{:5} {}", kind(certificate), printable(&certificate.name()));
+        let head = format!("{:5} {}", kind(certificate), printable_in_line(&certificate.name()));
         text += &format!("{}\n", ui.paint(Style::Bold, &head));
-        text += &format!("      by      {}\n", printable(&certificate.issuer_name()));
+        text += &format!("      by      {}\n", printable_in_line(&certificate.issuer_name()));
         text += &format!("      valid   {from} to {to}\n");
         if let Ok(endorses) = certificate.endorsement().map(|of| endorses(&of)) {
-            text += &format!("      for     {}\n", printable(&endorses));
+            text += &format!("      for     {}\n", printable_in_line(&endorses));
         }
         let pinned =
             Product::ALL.into_iter().find(|product| Roots::amd().is_pinned(*product, certificate));
@@ -314,7 +443,7 @@ fn as_text(ui: &Ui, found: &Collateral) -> String {
         }
     }
     for crl in &found.crls {
-        let head = format!("{:5} {}", "CRL", printable(&crl.issuer_name()));
+        let head = format!("{:5} {}", "CRL", printable_in_line(&crl.issuer_name()));
         text += &format!("{}\n", ui.paint(Style::Bold, &head));
         let next = crl.next_update().map_or("nothing".to_owned(), |next| next.to_string());
         text += &format!("      valid   {} to {next}\n", crl.this_update());

@@ -23,7 +23,7 @@ use crate::launch::igvm::IgvmRecord;
 use crate::published::Published;
 use crate::release::open::{Release, read_record};
 use crate::report::policy::{self, Binding, ReportData};
-use crate::report::verdict::Answer;
+use crate::report::verdict::{Answer, Ledger};
 use crate::report::wrapper::LARGEST;
 use crate::report::{
     Collateral, Evidence, Expected, Policy, Question, Reason, Roots, Time, Verdict, verify,
@@ -58,7 +58,7 @@ Exit codes: 0 accepted, 10 rejected, 20 something is missing, 30 malformed.";
 #[command(after_help = EXAMPLES)]
 pub(super) struct Verify {
     /// The attestation report, in whatever it came in; `-` is standard input.
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["url", "trust", "show_policy", "list_reasons"])]
+    #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Ask the agent of a guest for a report with a fresh nonce.
     #[arg(long, value_name = "URL", conflicts_with_all = ["report", "nonce"])]
@@ -76,12 +76,13 @@ pub(super) struct Verify {
     #[arg(long, group = "expected")]
     any_measurement: bool,
     /// Certificates and lists of revoked ones: a file of `counterfoil collateral`, PEM, DER, a certificate
-    /// table (`auxblob`), Azure's JSON, or a directory of them; may be given again.
+    /// table (`auxblob`), Azure's JSON, or a directory of them; may be given again. What is damaged counts against
+    /// it; of a directory, what is not AMD's in any way is left out.
     #[arg(long, value_name = "PATH", alias = "certificates")]
     collateral: Vec<PathBuf>,
     /// Also hold the release's files against its record, all of them; a digest in `igvm.json` counts only then. Without
     /// a report, `--trust` does.
-    #[arg(long, requires = "release")]
+    #[arg(long)]
     artifacts: bool,
     /// What the machine must be; the default is printed by `--show-policy`.
     #[arg(long, value_name = "FILE")]
@@ -129,6 +130,7 @@ impl Verify {
         if self.list_reasons {
             return shown::reasons(ui);
         }
+        self.means_something()?;
         let known = self.known(settings)?;
         let mut policy = match &self.policy {
             Some(path) => read_policy(path)?,
@@ -140,7 +142,7 @@ impl Verify {
         };
         let collateral = match self.collateral.as_slice() {
             [] => Collateral::default(),
-            paths => gather(paths, ui)?,
+            paths => gather(paths, &roots, ui)?,
         };
         self.bind(&mut policy)?;
         let asked = self.report.is_some() || self.url.is_some();
@@ -164,7 +166,7 @@ impl Verify {
                 Answered::Published(Box::new(answer))
             }
             (None, Some(question)) => Answered::Machine(Box::new(verify(question))),
-            (None, None) => return Err(known.nothing()),
+            (None, None) => Answered::Machine(Box::new(known.nothing(at)?)),
         };
         let verdict = answer.verdict();
         match ui.is_json() {
@@ -175,7 +177,34 @@ impl Verify {
         if self.at.is_none() {
             ui.note(&format!("the time is this machine's: {at}; say another by `--at`"));
         }
-        failure(verdict, if question.is_some() { "the report" } else { "the release" })
+        match (&known, &question) {
+            (Known::Invalid(why), None) => Err(Error::new(Kind::Rejected, why.clone())
+                .hint("fetch the release again; if it stays so, its publisher must correct it")),
+            (_, None) => failure(verdict, "the release"),
+            (_, Some(_)) => failure(verdict, "the report"),
+        }
+    }
+
+    /// Refuses a command line that asks for nothing, or for what would not be looked at. (Clap lets `requires` go
+    /// where what is required conflicts with something that was given.)
+    fn means_something(&self) -> Result<()> {
+        let usage = |message: &str| Err(Error::new(Kind::Usage, message));
+        // What is published is read where no machine is asked about, if it is asked about at all.
+        let published = self.published.reads_artifacts(false);
+        if self.report.is_none() && self.url.is_none() && !published {
+            return usage(
+                "nothing to verify: say a machine by `--report` or `--url`, or what was published by `--trust`",
+            );
+        }
+        if self.release.is_none() && self.artifacts {
+            return usage("`--artifacts` is about a release's files: say which by `--release DIR`");
+        }
+        if self.release.is_none() && published {
+            return usage(
+                "`--trust` is about what was published of a release: say which by `--release DIR`",
+            );
+        }
+        Ok(())
     }
 
     /// The evidence, and the nonce that it must have been made with.
@@ -247,13 +276,21 @@ impl Verify {
         if let Some(data) = self.report_data {
             policy.report_data = ReportData::Raw(data);
         }
+        // Zeros are refused as in a policy: they are what a report has where nothing was bound.
+        let some = |digest: Sha256, says: &str| match digest.0 == [0; 32] {
+            true => Err(Error::new(Kind::Usage, says)),
+            false => Ok(digest),
+        };
         if let Some(key) = &self.spki {
-            policy.report_data = ReportData::Sha256Spki(key_digest(key)?);
+            let digest = some(key_digest(key)?, "zeros for `--spki` are the digest of no key")?;
+            policy.report_data = ReportData::Sha256Spki(digest);
         }
         match self.binding.as_deref() {
             Some("none") => policy.report_data = ReportData::Labelled(Binding::None),
             Some(key) => {
-                policy.report_data = ReportData::Labelled(Binding::Is(key_digest(key)?.0));
+                let says = "zeros for `--binding` are what stands for nothing bound: say `none`";
+                let digest = some(key_digest(key)?, says)?;
+                policy.report_data = ReportData::Labelled(Binding::Is(digest.0));
             }
             None => {}
         }
@@ -325,15 +362,17 @@ impl Known {
         }
     }
 
-    /// There is neither a report nor a release that anything could be published of.
-    fn nothing(&self) -> Error {
-        match self {
-            Self::Invalid(why) => Error::new(Kind::Rejected, why.clone())
-                .hint("fetch the release again; if it stays so, its publisher must correct it"),
-            _ => {
-                Error::new(Kind::Usage, "there is no report to verify").hint("say `--report FILE`")
-            }
-        }
+    /// The answer where there is neither a report nor a release that anything could be published of.
+    fn nothing(&self, at: Time) -> Result<Verdict> {
+        let Self::Invalid(why) = self else {
+            let error = Error::new(Kind::Usage, "there is no report to verify");
+            return Err(error.hint("say `--report FILE`"));
+        };
+        let mut verdict = Verdict::of_release(at);
+        let mut ledger = Ledger::default();
+        ledger.failed("release", Reason::RecordInvalid, why);
+        verdict.append(ledger);
+        Ok(verdict)
     }
 
     /// What an answer rests on beside the evidence.

@@ -16,7 +16,7 @@ use crate::digest::Sha256;
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::http::{Client, Error as HttpError, Settings};
 use crate::input::progress::Progress;
-use crate::report::certificate::Kind as CertificateKind;
+use crate::report::certificate::{Endorsement, Kind as CertificateKind};
 use crate::report::describe::hex;
 use crate::report::fields::Signer;
 use crate::report::{Collateral, Product, Report, Tcb, Time};
@@ -53,7 +53,7 @@ pub struct Kds<'a> {
 /// How the service is asked.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Whether what is kept is asked for again.
+    /// Whether what is kept, and can change, is asked for again.
     pub refresh: bool,
     /// Seconds between two requests for a VCEK's certificate, also by other processes of this user.
     pub pace: u64,
@@ -99,9 +99,14 @@ impl<'a> Kds<'a> {
         if signer == Signer::Vcek {
             let path = vcek(report, product)?;
             let chip = report.chip_id();
+            let reported = Tcb::of(product, report.reported_tcb());
+            // What is kept for good is of this chip and of this version.
             let is = |found: &Collateral| match found.certificates.as_slice() {
                 [one] => one.endorsement().is_ok_and(|of| {
+                    let fmc = if product == Product::Turin { of.fmc } else { None };
+                    let Endorsement { bootloader, tee, snp, microcode, .. } = of;
                     of.hw_id.as_deref() == chip.get(..product.chip_id_size())
+                        && reported == Tcb { fmc, bootloader, tee, snp, microcode }
                         && found.crls.is_empty()
                 }),
                 _ => false,
@@ -164,10 +169,10 @@ impl<'a> Kds<'a> {
     }
 
     fn kept(&self, path: &Path, keep: Option<u64>) -> Option<Vec<u8>> {
-        if self.options.refresh {
+        let lasting = keep.is_none();
+        if self.options.refresh && !lasting {
             return None;
         }
-        let lasting = keep.is_none();
         let fresh =
             lasting || self.age(path).is_some_and(|age| keep.is_some_and(|keep| age <= keep));
         fresh.then(|| fs::read(path).ok()).flatten()

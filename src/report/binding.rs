@@ -12,16 +12,29 @@ use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
 pub use counterfoil_init::evidence::report_data;
 
-/// The SubjectPublicKeyInfo in DER of a public key or a certificate, each in PEM or DER.
+/// The SubjectPublicKeyInfo in DER of a public key or a certificate, each in PEM or DER. Of several in PEM the
+/// first counts: a chain begins with whom it is about.
 pub fn spki(bytes: &[u8]) -> Option<Vec<u8>> {
-    let der = match der::pem::decode_vec(bytes.trim_ascii()) {
-        Ok(("PUBLIC KEY" | "CERTIFICATE", der)) => der,
-        Ok(_) => return None,
-        Err(_) => bytes.to_vec(),
+    let der = match first_pem(bytes) {
+        Some(block) => match der::pem::decode_vec(block.as_bytes()) {
+            Ok(("PUBLIC KEY" | "CERTIFICATE", der)) => der,
+            _ => return None,
+        },
+        None => bytes.to_vec(),
     };
     let certificate = x509_cert::Certificate::from_der(&der);
     match certificate {
         Ok(certificate) => certificate.tbs_certificate.subject_public_key_info.to_der().ok(),
         Err(_) => SubjectPublicKeyInfoOwned::from_der(&der).ok()?.to_der().ok(),
     }
+}
+
+/// The first block of PEM, of what may have words around it (RFC 7468, section 5.2).
+fn first_pem(bytes: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let block = &text[text.find("-----BEGIN ")?..];
+    let (body, end) = block.split_once("-----END ")?;
+    let (label, _) = end.split_once("-----")?;
+    let length = body.len() + "-----END ".len() + label.len() + "-----".len();
+    block.get(..length)
 }

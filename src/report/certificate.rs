@@ -43,6 +43,9 @@ pub enum CertificateError {
     /// Larger than any.
     #[error("{0} bytes are more than a certificate has")]
     Size(usize),
+    /// A list of revoked certificates that is not a whole one.
+    #[error("extension {0} is not known, or makes it a part of a list")]
+    Part(ObjectIdentifier),
 }
 
 /// What a certificate of a signing key says beyond the key (publication 57230, table 8).
@@ -125,6 +128,11 @@ impl Certificate {
         Kind::named(&self.name())
     }
 
+    /// Whether it says that it is for somebody of AMD's.
+    pub fn is_amds_in_word(&self) -> bool {
+        self.subject().contains("Advanced Micro Devices")
+    }
+
     /// Its serial number, as bytes.
     pub fn serial(&self) -> &[u8] {
         self.inner.tbs_certificate.serial_number.as_bytes()
@@ -182,6 +190,21 @@ impl Certificate {
         let Ok(Some((_, constraints))) = tbs.get::<BasicConstraints>() else { return false };
         let Ok(Some((_, usage))) = tbs.get::<KeyUsage>() else { return false };
         constraints.ca && usage.key_cert_sign() && extensions.iter().all(known)
+    }
+
+    /// Whether it may sign certificates that themselves sign some.
+    pub(super) fn is_ca_of_cas(&self) -> bool {
+        let constraints = self.inner.tbs_certificate.get::<BasicConstraints>();
+        let alone = |length: Option<u8>| length == Some(0);
+        self.is_ca()
+            && constraints.is_ok_and(|found| {
+                found.is_some_and(|(_, found)| !alone(found.path_len_constraint))
+            })
+    }
+
+    /// Whether it says that it is by whom it is for.
+    pub(super) fn names_itself(&self) -> bool {
+        self.inner.tbs_certificate.issuer == self.inner.tbs_certificate.subject
     }
 
     /// What it says of the signing key that it is for.

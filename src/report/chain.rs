@@ -2,6 +2,11 @@
 //! over that one's key, and whether any of them was revoked. The root itself is a constant.
 
 use p384::ecdsa::signature::Verifier as _;
+use rsa::RsaPublicKey;
+use rsa::traits::PublicKeyParts as _;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 use super::certificate::{Certificate, Endorsement, Kind};
 use super::collateral::Collateral;
@@ -14,6 +19,7 @@ use super::reason::Reason;
 use super::roots::{self, Roots};
 use super::time::Time;
 use super::verdict::Ledger;
+use crate::digest::Sha256;
 
 /// What a chain is checked by.
 pub(super) struct Terms<'a> {
@@ -21,6 +27,39 @@ pub(super) struct Terms<'a> {
     pub(super) roots: &'a Roots,
     pub(super) freshness: Freshness,
     pub(super) at: Time,
+    pub(super) signatures: Signatures,
+}
+
+/// The signatures that were looked at. Evidence may bring dozens of certificates along that are each other's
+/// in every way but one, and each costs a machine that asks for an answer as much as a real one.
+#[derive(Default)]
+pub(super) struct Signatures {
+    seen: RefCell<BTreeMap<Pair, bool>>,
+}
+
+/// What is signed, and the key's modulus and exponent.
+#[derive(Eq, Ord, PartialEq, PartialOrd)]
+struct Pair(Sha256, Vec<u8>, Vec<u8>);
+
+impl Signatures {
+    /// Whether `key` signed the bytes of a certificate or a list.
+    fn hold(&self, der: &[u8], key: &RsaPublicKey, check: impl FnOnce() -> bool) -> bool {
+        let pair = Pair(Sha256::of(der), key.n().to_bytes_be(), key.e().to_bytes_be());
+        if let Some(known) = self.seen.borrow().get(&pair) {
+            return *known;
+        }
+        let holds = check();
+        self.seen.borrow_mut().insert(pair, holds);
+        holds
+    }
+
+    fn of_certificate(&self, certificate: &Certificate, key: &RsaPublicKey) -> bool {
+        self.hold(certificate.der(), key, || certificate.is_signed_by(key))
+    }
+
+    fn of_list(&self, crl: &Crl, key: &RsaPublicKey) -> bool {
+        self.hold(crl.der(), key, || crl.is_signed_by(key))
+    }
 }
 
 /// What a chain has shown, or would if it held.
@@ -73,7 +112,8 @@ pub(super) fn check(report: &Report, signer: Signer, terms: &Terms<'_>) -> Chain
             let says = format!("no certificate {} of {product}", Kind::Ask(signer));
             chain.ledger.failed("chain", Reason::AskMissing, says);
         }
-        revocation(product, ask, &[], key, terms, &mut chain.ledger);
+        let asks: Vec<&Certificate> = ask.into_iter().collect();
+        revocation(product, &asks, &[], key, terms, &mut chain.ledger);
     }
     chain
 }
@@ -83,8 +123,10 @@ fn product_of(report: &Report) -> Option<Product> {
 }
 
 fn unknown(report: &Report, ledger: &mut Ledger) {
-    let cpu = report.cpu().map_or("none".to_owned(), |cpu| cpu.to_string());
-    let says = format!("CPUID {cpu} is of no processor that is known");
+    let [family, model, stepping] = report.cpuid().unwrap_or_default();
+    let says = format!(
+        "CPUID family {family:#x}, model {model:#x}, stepping {stepping:#x} is of no processor that is known"
+    );
     ledger.failed("product", Reason::ProductUnknown, says);
 }
 
@@ -186,20 +228,36 @@ fn intermediate(
     let kind = Kind::Ask(signer);
     let root = roots::name(product);
     let Some(key) = terms.roots.of(product) else {
-        ledger.failed("root", Reason::ProductUnknown, format!("no root is known for {product}"));
+        // The root that was given is AMD's of another product.
+        let says = format!("the root that was given is not {root}");
+        ledger.failed("root", Reason::ArkNotPinned, says);
         return;
     };
     validity(vek, terms.at, VEK_VALIDITY, ledger);
-    let asks = terms.collateral.of_kind(|found| found == kind);
-    let best = asks.map(|ask| {
+    let asks: Vec<&Certificate> = terms.collateral.of_kind(|found| found == kind).collect();
+    // Nobody but the root can make many that it has signed; of all others one is enough to say what is wrong.
+    let of_root = |ask: &&&Certificate| ask.is_pss() && terms.signatures.of_certificate(ask, key);
+    let mut tried: Vec<&Certificate> = asks.iter().filter(of_root).copied().collect();
+    let rooted = tried.clone();
+    if tried.is_empty() {
+        let named = asks.iter().find(|ask| vek.names(ask)).or(asks.first());
+        tried.extend(named);
+    }
+    let best = tried.into_iter().map(|ask| {
         let mut ledger = Ledger::default();
-        under(vek, ask, &root, key, terms.at, &mut ledger);
+        under(vek, ask, &root, key, terms, &mut ledger);
         (ask, ledger)
     });
-    let ask = match best.min_by_key(|(_, ledger)| ledger.failures()) {
+    let asks = match best.min_by_key(|(_, ledger)| ledger.failures()) {
         Some((ask, found)) => {
             ledger.append(found);
-            Some(ask)
+            // Each certificate over the key that signed counts: whoever revokes one revokes the key.
+            let of_key = |other: &&Certificate| {
+                let keys = other.rsa_key().zip(ask.rsa_key());
+                keys.is_some_and(|(one, other)| roots::same(&one, &other))
+                    && other.der() != ask.der()
+            };
+            std::iter::once(ask).chain(rooted.into_iter().filter(of_key)).collect()
         }
         None => {
             ledger.failed(
@@ -207,30 +265,53 @@ fn intermediate(
                 Reason::AskMissing,
                 format!("no certificate {kind} of {product}"),
             );
-            None
+            Vec::new()
         }
     };
     let arks = terms.collateral.of_kind(|kind| kind == Kind::Ark);
     let arks: Vec<&Certificate> = arks.filter(|ark| ark.name() == root).collect();
-    let whose = if terms.roots.is_amd() { "is built in" } else { "was given" };
+    let given = terms.roots.given();
+    let whose = if given.is_none() { "is built in" } else { "was given" };
     if arks.is_empty() {
         ledger.passed("root", format!("{root}, by the key that {whose}"));
+    }
+    // What was given is looked at as what comes along, but for its name: it is believed for all products.
+    if let Some(given) = given.filter(|given| arks.iter().all(|ark| ark.der() != given.der())) {
+        let own = given.rsa_key().filter(|_| given.names_itself());
+        let holds =
+            |own: &RsaPublicKey| given.is_pss() && terms.signatures.of_certificate(given, own);
+        if !own.as_ref().is_none_or(holds) {
+            let says =
+                format!("the root {} that was given is not signed by its own key", given.name());
+            ledger.failed("root", Reason::ArkSignature, says);
+        }
+        constraints(given, ledger);
+        validity(given, terms.at, ARK_VALIDITY, ledger);
     }
     for ark in &arks {
         if !terms.roots.is_pinned(product, ark) {
             let says =
                 format!("the certificate {root} that came along has another key than the root");
             ledger.failed("root", Reason::ArkNotPinned, says);
-        } else if !ark.is_pss() || !ark.is_signed_by(key) {
+        } else if !ark.is_pss() || !terms.signatures.of_certificate(ark, key) {
             let says =
                 format!("the certificate {root} that came along is not signed by its own key");
             ledger.failed("root", Reason::ArkSignature, says);
         } else {
             ledger.passed("root", format!("{root}, whose key is the one that {whose}"));
+            constraints(ark, ledger);
             validity(ark, terms.at, ARK_VALIDITY, ledger);
         }
     }
-    revocation(product, ask, &arks, key, terms, ledger);
+    revocation(product, &asks, &arks, key, terms, ledger);
+}
+
+/// A root signs keys that sign certificates.
+fn constraints(ark: &Certificate, ledger: &mut Ledger) {
+    if !ark.is_ca_of_cas() {
+        let says = format!("{} may not sign what signs certificates", ark.name());
+        ledger.failed("root", Reason::ArkNotCa, says);
+    }
 }
 
 /// `vek` under `ask` under the root.
@@ -238,8 +319,8 @@ fn under(
     vek: &Certificate,
     ask: &Certificate,
     root: &str,
-    key: &rsa::RsaPublicKey,
-    at: Time,
+    key: &RsaPublicKey,
+    terms: &Terms<'_>,
     ledger: &mut Ledger,
 ) {
     let (leaf, name) = (vek.name(), ask.name());
@@ -257,7 +338,7 @@ fn under(
                     format!("{leaf} is not signed by RSASSA-PSS"),
                 );
             } else {
-                let holds = vek.is_signed_by(&ask_key);
+                let holds = terms.signatures.of_certificate(vek, &ask_key);
                 let word = if holds { "is" } else { "is not" };
                 let says = format!("{leaf} {word} signed by {name}");
                 ledger.hold("chain", holds, Reason::VekSignature, says);
@@ -273,7 +354,7 @@ fn under(
     } else if !ask.is_pss() {
         ledger.failed("chain", Reason::AskAlgorithm, format!("{name} is not signed by RSASSA-PSS"));
     } else {
-        let holds = ask.is_signed_by(key);
+        let holds = terms.signatures.of_certificate(ask, key);
         let word = if holds { "is" } else { "is not" };
         ledger.hold(
             "chain",
@@ -282,7 +363,7 @@ fn under(
             format!("{name} {word} signed by {root}"),
         );
     }
-    validity(ask, at, ASK_VALIDITY, ledger);
+    validity(ask, terms.at, ASK_VALIDITY, ledger);
 }
 
 /// Too early, and too late.
@@ -305,14 +386,15 @@ fn validity(
     }
 }
 
-/// AMD has a list for VCEKs and one for VLEKs, of one root and in one form. Whatever a list that the root
-/// signed names is revoked, however old the list is and whatever another says; how recent the best of them is,
+/// AMD has a list for VCEKs and one for VLEKs, of one root and in one form. Both are the root's own and name
+/// what it signed, by serial numbers: intermediate certificates, and itself; those of chips are in none. Whatever
+/// a list that the root signed names is revoked, however old the list is and whatever another says; how recent the best of them is,
 /// is another question.
 fn revocation(
     product: Product,
-    ask: Option<&Certificate>,
+    asks: &[&Certificate],
     arks: &[&Certificate],
-    key: &rsa::RsaPublicKey,
+    key: &RsaPublicKey,
     terms: &Terms<'_>,
     ledger: &mut Ledger,
 ) {
@@ -321,8 +403,18 @@ fn revocation(
     let required = terms.freshness.crl == Need::Required;
     let (ours, others): (Vec<&Crl>, Vec<&Crl>) =
         terms.collateral.crls.iter().partition(|crl| crl.issuer_name() == root);
+    let (others, strangers): (Vec<&Crl>, Vec<&Crl>) = others.into_iter().partition(|crl| {
+        Product::ALL.into_iter().any(|product| crl.issuer_name() == roots::name(product))
+    });
+    for crl in &strangers {
+        let says = format!(
+            "the list of revoked certificates is by `{}`, no root of AMD's",
+            crl.issuer_name()
+        );
+        ledger.failed(CHECK, Reason::CrlUnknown, says);
+    }
     let (signed, forged): (Vec<&Crl>, Vec<&Crl>) =
-        ours.into_iter().partition(|crl| crl.is_pss() && crl.is_signed_by(key));
+        ours.into_iter().partition(|crl| crl.is_pss() && terms.signatures.of_list(crl, key));
     for crl in &forged {
         let (reason, says) = match crl.is_pss() {
             true => (Reason::CrlSignature, "the list is not signed by the root's key"),
@@ -330,12 +422,17 @@ fn revocation(
         };
         ledger.failed(CHECK, reason, says);
     }
-    if signed.iter().any(|crl| ask.is_some_and(|ask| crl.revokes(ask))) {
+    if signed.iter().any(|crl| asks.iter().any(|ask| crl.revokes(ask))) {
         let says = format!("{root} has revoked the intermediate certificate");
         ledger.failed(CHECK, Reason::AskRevoked, says);
         return;
     }
-    if signed.iter().any(|crl| arks.iter().any(|ark| crl.revokes(ark))) {
+    // The root's certificate need not have come along.
+    let serial = terms.roots.serial(product);
+    let itself = |crl: &&Crl| {
+        arks.iter().any(|ark| crl.revokes(ark)) || serial.is_some_and(|it| crl.revokes_serial(it))
+    };
+    if signed.iter().any(itself) {
         ledger.failed(CHECK, Reason::ArkRevoked, format!("{root} has revoked itself"));
         return;
     }
@@ -360,7 +457,7 @@ fn revocation(
         }
         Some((_, Some(wrong))) => wrong,
         // What was wrong with it has been said.
-        None if !forged.is_empty() => return,
+        None if !forged.is_empty() || !strangers.is_empty() => return,
         None => missing(),
     };
     match (required, wrong) {
@@ -452,5 +549,31 @@ fn chip(
                 format!("the certificate is for the chip {theirs}, the report is from {ours}");
             ledger.failed(CHECK, Reason::VekChipId, says);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// Dozens of certificates over one key cost as much as one.
+    #[test]
+    fn a_pair_is_checked_once() {
+        let roots = Roots::amd();
+        let (milan, genoa) = (roots.of(Product::Milan).unwrap(), roots.of(Product::Genoa).unwrap());
+        let (signatures, checked) = (Signatures::default(), Cell::new(0));
+        let holds = |der: &[u8], key: &RsaPublicKey, holds: bool| {
+            signatures.hold(der, key, || {
+                checked.set(checked.get() + 1);
+                holds
+            })
+        };
+        assert!(holds(b"one", milan, true));
+        assert!(!holds(b"one", genoa, false) && !holds(b"other", milan, false));
+        // What was found stays so, whoever asks again.
+        assert!(holds(b"one", milan, false) && !holds(b"one", genoa, true));
+        assert_eq!(checked.get(), 3);
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::certificate::{Certificate, CertificateError, Kind};
 use super::crl::Crl;
 use super::time::Time;
-use super::wrapper::table;
+use super::wrapper::{table, unpack};
 
 /// The version of the file's form.
 ///
@@ -18,8 +18,11 @@ use super::wrapper::table;
 /// 1: certificates and lists in DER, each as base64, sorted.
 pub const VERSION: u32 = 1;
 
-/// How many certificates, and how many lists, are looked at. A chain has three, and there are two kinds.
-pub const MOST: usize = 64;
+/// How many certificates, and how many lists, are taken from whoever asks: a fleet has one for each chip.
+pub const MOST: usize = 4096;
+
+/// How many of each are taken from the machine that is asked about. A chain has three, and there are two kinds.
+pub(super) const MOST_IN_EVIDENCE: usize = 64;
 
 /// Certificates and lists.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +33,8 @@ pub struct Collateral {
     pub crls: Vec<Crl>,
     /// When they were fetched, as whoever fetched them says.
     pub fetched: Option<Time>,
+    /// What was given for a certificate or a list and cannot be read, in words. It is not passed over.
+    pub damaged: Vec<String>,
 }
 
 /// Bytes that are no collateral.
@@ -41,6 +46,17 @@ pub enum CollateralError {
          extended report"
     )]
     Unknown,
+    /// JSON that is not a collateral file.
+    #[error("not the JSON of a collateral file: {0}")]
+    Json(String),
+    /// DER of something else.
+    #[error("neither a certificate ({certificate}) nor a list of revoked ones ({list})")]
+    Neither {
+        /// Why it is no certificate.
+        certificate: CertificateError,
+        /// Why it is no list.
+        list: CertificateError,
+    },
     /// Version of the file.
     #[error("the collateral file has version {0}: known is {VERSION}")]
     Version(u32),
@@ -94,6 +110,17 @@ impl Collateral {
     /// # Errors
     /// When it is none of these, or one of them and damaged.
     pub fn read(bytes: &[u8]) -> Result<Self, CollateralError> {
+        match Self::read_plain(bytes) {
+            Err(CollateralError::Unknown) => {}
+            read => return read,
+        }
+        // In what a machine's answer was taken from, too.
+        let packed = unpack(bytes).ok_or(CollateralError::Unknown)?;
+        Self::read_plain(&packed)
+    }
+
+    /// The same, of what is in nothing.
+    pub(super) fn read_plain(bytes: &[u8]) -> Result<Self, CollateralError> {
         // What stands beside PEM need not be UTF-8.
         let text = String::from_utf8_lossy(bytes);
         let text = text.trim_start();
@@ -129,7 +156,8 @@ impl Collateral {
             found.merge(&Self::read_pem(&chain)?)?;
             return Ok(found);
         }
-        let file: File = serde_json::from_str(text).map_err(|_| CollateralError::Unknown)?;
+        let wrong = |error: serde_json::Error| CollateralError::Json(error.to_string());
+        let file: File = serde_json::from_str(text).map_err(wrong)?;
         if file.version != VERSION {
             return Err(CollateralError::Version(file.version));
         }
@@ -149,11 +177,16 @@ impl Collateral {
     /// keys among them.
     fn read_pem(text: &str) -> Result<Self, CollateralError> {
         let mut found = Self::default();
-        for (index, block) in text.split("-----BEGIN ").skip(1).enumerate() {
+        let mut blocks = text.split("-----BEGIN ");
+        // An end without its beginning is of a block that would be passed over.
+        if blocks.next().is_some_and(|before| before.contains(END)) {
+            return Err(CollateralError::Base64(1));
+        }
+        for (index, block) in blocks.enumerate() {
             let wrong = || CollateralError::Base64(index + 1);
             let (label, rest) = block.split_once("-----").ok_or_else(wrong)?;
-            let (body, end) = rest.split_once("-----END ").ok_or_else(wrong)?;
-            if !end.starts_with(label) {
+            let (body, end) = rest.split_once(END).ok_or_else(wrong)?;
+            if !end.starts_with(label) || end.contains(END) {
                 return Err(wrong());
             }
             let digits: String = body.split_ascii_whitespace().collect();
@@ -171,12 +204,16 @@ impl Collateral {
     }
 
     fn take_der(&mut self, der: &[u8]) -> Result<(), CollateralError> {
-        // Which of the two it is can be told by which it parses as; what is wrong with one that is neither,
-        // by the one that it is nearer to: a certificate.
-        match Crl::parse(der) {
-            Ok(crl) => self.push_crl(crl),
-            Err(_) => self.add_certificate(der),
-        }
+        let list = match Crl::parse(der) {
+            Ok(crl) => return self.push_crl(crl),
+            Err(error @ CertificateError::Part(_)) => {
+                return Err(CollateralError::Crl { index: self.crls.len() + 1, error });
+            }
+            Err(error) => error,
+        };
+        let found = Certificate::parse(der);
+        let found = found.map_err(|certificate| CollateralError::Neither { certificate, list })?;
+        self.push_certificate(found)
     }
 
     /// Takes one certificate in DER.
@@ -187,12 +224,17 @@ impl Collateral {
         let index = self.certificates.len() + 1;
         let certificate = Certificate::parse(der)
             .map_err(|error| CollateralError::Certificate { index, error })?;
+        self.push_certificate(certificate)
+    }
+
+    fn push_certificate(&mut self, certificate: Certificate) -> Result<(), CollateralError> {
+        if self.certificates.iter().any(|known| known.der() == certificate.der()) {
+            return Ok(());
+        }
         if self.certificates.len() == MOST {
             return Err(CollateralError::TooMany);
         }
-        if self.certificates.iter().all(|known| known.der() != der) {
-            self.certificates.push(certificate);
-        }
+        self.certificates.push(certificate);
         Ok(())
     }
 
@@ -206,12 +248,13 @@ impl Collateral {
     }
 
     fn push_crl(&mut self, crl: Crl) -> Result<(), CollateralError> {
+        if self.crls.iter().any(|known| known.der() == crl.der()) {
+            return Ok(());
+        }
         if self.crls.len() == MOST {
             return Err(CollateralError::TooMany);
         }
-        if self.crls.iter().all(|known| known.der() != crl.der()) {
-            self.crls.push(crl);
-        }
+        self.crls.push(crl);
         Ok(())
     }
 
@@ -221,13 +264,37 @@ impl Collateral {
     /// When there is too much.
     pub fn merge(&mut self, other: &Self) -> Result<(), CollateralError> {
         for certificate in &other.certificates {
-            self.add_certificate(certificate.der())?;
+            self.push_certificate(certificate.clone())?;
         }
         for crl in &other.crls {
             self.push_crl(crl.clone())?;
         }
+        self.damaged.extend(other.damaged.iter().cloned());
         self.fetched = self.fetched.or(other.fetched);
         Ok(())
+    }
+
+    /// Both together, however many that is: each was counted when it was read.
+    pub(super) fn with(&self, other: &Self) -> Self {
+        let mut all = self.clone();
+        let unknown =
+            |found: &&Certificate| self.certificates.iter().all(|it| it.der() != found.der());
+        all.certificates.extend(other.certificates.iter().filter(unknown).cloned());
+        let unknown = |found: &&Crl| self.crls.iter().all(|it| it.der() != found.der());
+        all.crls.extend(other.crls.iter().filter(unknown).cloned());
+        all
+    }
+
+    /// Whether bytes call themselves a certificate or a list, whether or not they can be read as some.
+    pub fn is_claimed(bytes: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(bytes);
+        let labels = ["CERTIFICATE-----", "X509 CRL-----", "\"crls\"", "\"certificateChain\""];
+        labels.iter().any(|label| text.contains(label))
+    }
+
+    /// The certificates that are of no chain of AMD's by their names.
+    pub fn strangers(&self) -> impl Iterator<Item = &Certificate> {
+        self.certificates.iter().filter(|certificate| certificate.kind().is_none())
     }
 
     /// The certificates of one kind.
@@ -256,3 +323,6 @@ impl Collateral {
         Ok(json)
     }
 }
+
+/// RFC 7468, section 3.
+const END: &str = "-----END ";

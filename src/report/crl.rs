@@ -34,10 +34,7 @@ impl Crl {
             partial || extension.critical && extension.extn_id != CRL_NUMBER
         };
         match extensions.iter().find(part) {
-            Some(extension) => Err(CertificateError::Der(format!(
-                "extension {} is not known, or makes it a part of a list",
-                extension.extn_id
-            ))),
+            Some(extension) => Err(CertificateError::Part(extension.extn_id)),
             None => Ok(Self { der: der.to_vec(), inner }),
         }
     }
@@ -69,8 +66,14 @@ impl Crl {
 
     /// Whether it revokes `certificate`, which must be one of the list's issuer.
     pub(super) fn revokes(&self, certificate: &Certificate) -> bool {
+        self.revokes_serial(certificate.serial())
+    }
+
+    /// Whether it revokes the certificate of the list's issuer that has this serial number. A list names
+    /// nothing else of it.
+    pub(super) fn revokes_serial(&self, serial: &[u8]) -> bool {
         let revoked = self.inner.tbs_cert_list.revoked_certificates.as_deref().unwrap_or_default();
-        revoked.iter().any(|entry| entry.serial_number.as_bytes() == certificate.serial())
+        revoked.iter().any(|entry| number(entry.serial_number.as_bytes()) == number(serial))
     }
 
     /// The common name of whose it says that it is.
@@ -87,6 +90,12 @@ impl Crl {
     pub(super) fn is_signed_by(&self, key: &rsa::RsaPublicKey) -> bool {
         split(&self.der).is_ok_and(|signed| signed.is_by(key))
     }
+}
+
+/// A number without the zeros that stand before it.
+fn number(bytes: &[u8]) -> &[u8] {
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    bytes.get(zeros..).unwrap_or_default()
 }
 
 /// RFC 5280, section 5.2.3: understood, in that nothing follows from it here.

@@ -142,11 +142,12 @@ pub fn fields(report: &Report, product: Option<Product>) -> Vec<Field> {
     push("REPORT_ID_MA", 0x160, hex(&report.report_id_ma()), agent.to_owned());
     let (value, means) = tcb(report.reported_tcb(), "what the signing key is of");
     push("REPORTED_TCB", 0x180, value, means);
-    if let Some(cpu) = report.cpu() {
-        let (family, model, stepping) = cpu.fields();
+    if let Some([family, model, stepping]) = report.cpuid() {
+        let product = product.filter(|_| report.cpu().is_some());
         let name = product.map_or("not a processor that is known here", Product::name);
         let means = format!("{name}: family {family:#x}, model {model:#x}, stepping {stepping}");
-        push("CPUID", 0x188, cpu.to_string(), means);
+        let none = || hex(&[family, model, stepping]);
+        push("CPUID", 0x188, report.cpu().map_or_else(none, |cpu| cpu.to_string()), means);
     }
     let chip = match (report.has_chip_id(), product) {
         (false, _) => "masked by the host, or under a VLEK",
@@ -188,7 +189,18 @@ pub fn fields(report: &Report, product: Option<Product>) -> Vec<Field> {
         None => ("malformed".to_owned(), "no pair of numbers that a signature can have"),
     };
     push("SIGNATURE", 0x2a0, value, means.to_owned());
+    let means = "set, although this version of the report reserves it: what it means is not known";
+    for (offset, bytes) in report.reserved_bytes() {
+        push("reserved", offset, hex(bytes), means.to_owned());
+    }
+    fields.sort_by_key(|field| field.offset);
     fields
+}
+
+/// The bits of a field that are set and have no name, behind what the others say.
+fn nameless(value: u64, named: impl Fn(u32) -> bool) -> String {
+    let bits = (0..64).filter(|bit| value >> bit & 1 == 1 && !named(*bit));
+    bits.map(|bit| format!("; bit {bit}, which is reserved")).collect()
 }
 
 fn policy(policy: u64) -> String {
@@ -199,7 +211,12 @@ fn policy(policy: u64) -> String {
     if policy >> 19 & 1 == 1 {
         text += ": the host may read and write the guest's memory";
     }
-    text
+    // The ABI version, and the bit that is always set (SNP ABI, table "Guest Policy Structure").
+    let named = |bit| bit < 16 || bit == 17 || GUEST_POLICY.iter().any(|(known, ..)| *known == bit);
+    if policy >> 17 & 1 == 0 {
+        text += "; bit 17, which must be set, is not";
+    }
+    text + &nameless(policy, named)
 }
 
 fn platform(info: u64) -> String {
@@ -221,7 +238,7 @@ fn key_info(report: &Report) -> String {
     };
     let author = if report.author_key() { "; the ID key is endorsed by an author key" } else { "" };
     let masked = if report.mask_chip_key() { "; the host masks the chip's key" } else { "" };
-    format!("{signer}{author}{masked}")
+    format!("{signer}{author}{masked}{}", nameless(report.key_info().into(), |bit| bit < 5))
 }
 
 fn zero(bytes: &[u8], means: &str) -> String {

@@ -230,6 +230,12 @@ impl Report {
             .filter(|_| said && family != 0)
     }
 
+    /// CPUID_FAM_ID, CPUID_MOD_ID and CPUID_STEP, whether or not there is such a processor; versions before 3 have
+    /// none.
+    pub fn cpuid(&self) -> Option<[u8; 3]> {
+        (self.version >= Version::V3).then(|| self.array(0x188))
+    }
+
     /// CHIP_ID; zero where the host masks it, and under a VLEK.
     pub fn chip_id(&self) -> [u8; 64] {
         self.array(0x1a0)
@@ -273,7 +279,26 @@ impl Report {
     /// The first byte that is set although this version reserves it. They are signed, so that only the
     /// firmware can have set them; what it means by them is not known.
     pub fn reserved(&self, product: Option<Product>) -> Option<usize> {
-        let fixed: &[(usize, usize)] = match self.version {
+        let set = |(from, to): (usize, usize)| (from..to).find(|at| self.bytes[*at] != 0);
+        // KEY_INFO has a meaning for its lowest five bits.
+        let key_info = (self.key_info() >> 5 != 0).then_some(0x48);
+        let tcb = [0x38, 0x180, 0x1e0, 0x1f0].into_iter().find(|at| {
+            product.is_some_and(|product| !Tcb::reserved_is_zero(product, self.array(*at)))
+        });
+        let chip_id = product.and_then(|product| set((0x1a0 + product.chip_id_size(), 0x1e0)));
+        self.unused().iter().copied().find_map(set).or(key_info).or(tcb).or(chip_id)
+    }
+
+    /// What the version reserves between the fields and is not zero: where, and the bytes.
+    pub fn reserved_bytes(&self) -> Vec<(usize, &[u8])> {
+        let part = |(from, to): &(usize, usize)| (*from, &self.bytes[*from..*to]);
+        let set = |(_, bytes): &(usize, &[u8])| bytes.iter().any(|byte| *byte != 0);
+        self.unused().iter().map(part).filter(set).collect()
+    }
+
+    /// Where the version has no field.
+    fn unused(&self) -> &'static [(usize, usize)] {
+        match self.version {
             Version::V2 => {
                 &[(0x4c, 0x50), (0x188, 0x1a0), (0x1eb, 0x1ec), (0x1ef, 0x1f0), (0x1f8, SIGNED)]
             }
@@ -283,15 +308,7 @@ impl Report {
             Version::V5 => {
                 &[(0x4c, 0x50), (0x18b, 0x1a0), (0x1eb, 0x1ec), (0x1ef, 0x1f0), (0x208, SIGNED)]
             }
-        };
-        let set = |(from, to): (usize, usize)| (from..to).find(|at| self.bytes[*at] != 0);
-        // KEY_INFO has a meaning for its lowest five bits.
-        let key_info = (self.key_info() >> 5 != 0).then_some(0x48);
-        let tcb = [0x38, 0x180, 0x1e0, 0x1f0].into_iter().find(|at| {
-            product.is_some_and(|product| !Tcb::reserved_is_zero(product, self.array(*at)))
-        });
-        let chip_id = product.and_then(|product| set((0x1a0 + product.chip_id_size(), 0x1e0)));
-        fixed.iter().copied().find_map(set).or(key_info).or(tcb).or(chip_id)
+        }
     }
 
     fn firmware_version(&self, offset: usize) -> (u8, u8, u8) {

@@ -231,18 +231,34 @@ pub(super) fn guest(report: &Report, policy: &Policy, ledger: &mut Ledger) {
     );
     let host_data = policy.host_data.map(Vec::from);
     exact("host-data", "HOST_DATA", host_data.as_deref(), &report.host_data(), Reason::HostData);
-    let mut key = |check, name: &str, wanted: &Option<Vec<Sha384>>, found: Sha384, reason| {
+    let mut key = |check, wanted: &Option<Vec<Sha384>>, found: Option<Sha384>, says, reason| {
         if let Some(wanted) = wanted {
-            let says = match found {
-                Sha384::ZERO => format!("{name} is zero: there was no such key"),
-                found => format!("{name} is {found}"),
-            };
-            ledger.hold(check, wanted.contains(&found), reason, says);
+            let holds = found.is_some_and(|found| wanted.contains(&found));
+            ledger.hold(check, holds, reason, says);
         }
     };
-    key("id-key", "ID_KEY_DIGEST", &policy.id_keys, report.id_key_digest(), Reason::IdKey);
-    let author = report.author_key_digest();
-    key("author-key", "AUTHOR_KEY_DIGEST", &policy.author_keys, author, Reason::AuthorKey);
+    let digest = |name: &str, found: Sha384| match found {
+        Sha384::ZERO => format!("{name} is zero: there was no such key"),
+        found => format!("{name} is {found}"),
+    };
+    let id = report.id_key_digest();
+    key("id-key", &policy.id_keys, Some(id), digest("ID_KEY_DIGEST", id), Reason::IdKey);
+    // AUTHOR_KEY_EN says whether the digest is one (SNP ABI, table "ATTESTATION_REPORT Structure").
+    let (author, enabled) = (report.author_key_digest(), report.author_key());
+    let mut says = digest("AUTHOR_KEY_DIGEST", author);
+    let contradiction = match (enabled, author != Sha384::ZERO) {
+        (false, true) => Some("AUTHOR_KEY_EN is not set, and AUTHOR_KEY_DIGEST is not zero"),
+        (true, false) => Some("AUTHOR_KEY_EN is set, and AUTHOR_KEY_DIGEST is zero"),
+        _ => None,
+    };
+    if let Some(contradiction) = contradiction {
+        says = contradiction.to_owned();
+    }
+    let found = Some(author).filter(|_| enabled);
+    key("author-key", &policy.author_keys, found, says, Reason::AuthorKey);
+    if let Some(contradiction) = contradiction {
+        ledger.note(format!("the report contradicts itself: {contradiction}"));
+    }
 }
 
 pub(super) fn chip(report: &Report, policy: &Policy, ledger: &mut Ledger) {

@@ -75,8 +75,12 @@ pub(super) fn measurement(
         return (None, None);
     }
     let candidates = Candidates { signature: report.cpu(), ..Candidates::default() };
-    let diagnosis = explain(record, found, &candidates).ok();
-    (None, diagnosis.map(|found| Diagnosis::of(&found, record)))
+    // Near what the policy takes: a count of vCPUs that it asks for is nobody's mistake.
+    let mut near = record.clone();
+    near.vcpus = vcpus.clone().unwrap_or(near.vcpus);
+    near.cpus = cpus.clone().unwrap_or(near.cpus);
+    let diagnosis = explain(&near, found, &candidates).ok();
+    (None, diagnosis.map(|found| Diagnosis::of(&found, &near)))
 }
 
 /// The launches of a release that a policy takes: those that the record lists, or those that follow from it

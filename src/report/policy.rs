@@ -234,6 +234,25 @@ impl Policy {
                 ));
             }
         }
+        for (name, keys) in [("id-keys", &self.id_keys), ("author-keys", &self.author_keys)] {
+            if keys.as_ref().is_some_and(|keys| keys.contains(&Sha384::ZERO)) {
+                return Err(format!("zeros in `{name}` are the digest of no key"));
+            }
+        }
+        if self.chip_ids.iter().flatten().any(|id| id.iter().all(|byte| *byte == 0)) {
+            return Err(
+                "zeros in `chip-ids` are no chip: they stand where one is masked".to_owned()
+            );
+        }
+        let (guest, platform) = (&self.guest_policy, &self.platform);
+        for (key, deny, require) in [
+            ("guest-policy", &guest.deny, &guest.require),
+            ("platform", &platform.deny, &platform.require),
+        ] {
+            if let Some(both) = require.iter().find(|bit| deny.contains(bit)) {
+                return Err(format!("`{key}` both denies and requires `{}`", both.name));
+            }
+        }
         if self.report_data == ReportData::Sha256Spki(Sha256([0; 32])) {
             return Err("`sha256-spki` is the digest of no key".to_owned());
         }
@@ -490,7 +509,8 @@ from_text!(ChipId, |text| {
 struct CpuName(Cpu);
 
 from_text!(CpuName, |text| {
-    let digits = text.strip_prefix("0x").and_then(|digits| u32::from_str_radix(digits, 16).ok());
+    let digits = text.strip_prefix("0x").filter(|digits| !digits.starts_with('+'));
+    let digits = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
     let cpu = digits.map(|signature| Ok(Cpu::of(Signature(signature))));
     cpu.unwrap_or_else(|| Cpu::named(text)).map(Self).map_err(|error| error.to_string())
 });
@@ -625,10 +645,28 @@ mod tests {
             ("version: 1\nreport-data: {labelled: yes}\n", "neither `any`, `none` nor"),
             ("version: 1\nmitigations: {launch: \"0x+1\"}\n", "not a number"),
             ("version: 1\nversion: 1\n", "duplicate"),
+            ("version: 1\ncpus: [\"0x+a10f11\"]\n", "0x+a10f11"),
+            ("version: 1\nguest-policy: {require: [debug]}\n", "denies and requires `debug`"),
+            ("version: 1\nplatform: {deny: [ecc], require: [tsme, ecc]}\n", "requires `ecc`"),
         ] {
             let error = Policy::parse("policy.yaml", text).unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");
             assert!(error.starts_with("policy.yaml"), "{error}");
+        }
+    }
+
+    #[test]
+    fn zeros_are_nobody() {
+        let zeros = |bytes: usize| "00".repeat(bytes);
+        for (text, says) in [
+            (format!("id-keys: [\"{}\"]", zeros(48)), "`id-keys`"),
+            (format!("author-keys: [\"{}\"]", zeros(48)), "`author-keys`"),
+            (format!("chip-ids: [\"{}\"]", zeros(8)), "`chip-ids`"),
+            (format!("chip-ids: [\"{}\"]", zeros(64)), "`chip-ids`"),
+        ] {
+            let error =
+                Policy::parse("p", &format!("version: 1\n{text}\n")).unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
         }
     }
 

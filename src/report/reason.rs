@@ -58,6 +58,9 @@ reasons! {
     WrapperTruncated "wrapper-truncated" Malformed
         "what is around the report promises more bytes than there are",
         "fetch the evidence again";
+    WrapperDamaged "wrapper-damaged" Malformed
+        "what is around the report is damaged, or has something behind it",
+        "fetch the evidence again";
     WrapperStatus "wrapper-status" Rejected
         "the AMD firmware answered the request for a report with an error",
         "look the status up in the SNP firmware ABI, and ask the machine again";
@@ -133,8 +136,11 @@ reasons! {
         "the policy does not take reports that are signed by this kind of key",
         "ask the operator for the other kind, or take the kind into `signers`";
 
+    CollateralDamaged "collateral-damaged" Malformed
+        "what was given as a certificate or a list of revoked ones is damaged, or is none",
+        "fetch it again, or leave it out";
     CertificateUnknown "certificate-unknown" Rejected
-        "a certificate came along that says it is AMD's, and is of no chain of AMD's",
+        "a certificate of no chain of AMD's was given for one, or says that it is AMD's",
         "leave it out; if it should be one of AMD's, fetch it again: it is damaged";
     VekMissing "vek-missing" CannotDecide
         "the certificate of the key that signed the report (VCEK or VLEK) is not there",
@@ -195,13 +201,16 @@ reasons! {
         "the intermediate certificate is no longer valid",
         "fetch a new one";
     AskRevoked "ask-revoked" Rejected
-        "AMD has revoked the intermediate certificate",
+        "AMD has revoked the intermediate certificate: the list is the root's, and names it by its serial number",
         "nothing that it signed can be believed any more: run elsewhere";
     ArkNotPinned "ark-not-pinned" Rejected
         "the root certificate that came along is not AMD's for this product",
         "whoever made this chain is not AMD; fetch the collateral from AMD's key service";
     ArkSignature "ark-signature" Rejected
         "the root certificate that came along is not signed by its own key",
+        "leave it out: the root's key is built in";
+    ArkNotCa "ark-not-ca" Rejected
+        "the root certificate may not sign the certificates under it",
         "leave it out: the root's key is built in";
     ArkNotYetValid "ark-not-yet-valid" Rejected
         "the root certificate begins to be valid later",
@@ -210,7 +219,7 @@ reasons! {
         "the root certificate is no longer valid",
         "use a newer counterfoil, with AMD's new root";
     ArkRevoked "ark-revoked" Rejected
-        "AMD has revoked its root certificate",
+        "AMD has revoked its root certificate: the list is the root's own, and names it by its serial number",
         "use a newer counterfoil, with AMD's new root";
 
     CrlMissing "crl-missing" CannotDecide
@@ -219,6 +228,9 @@ reasons! {
     CrlIssuer "crl-issuer" CannotDecide
         "the list of revoked certificates is of another root",
         "fetch the list of this product";
+    CrlUnknown "crl-unknown" Rejected
+        "a list of revoked certificates names none of AMD's roots",
+        "leave it out; if it should be AMD's, fetch it again: it is damaged";
     CrlAlgorithm "crl-algorithm" Rejected
         "the list of revoked certificates is not signed as AMD signs",
         "fetch it again";

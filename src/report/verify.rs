@@ -2,7 +2,8 @@
 //! that speaks against it is told, not only the first.
 
 use super::bound;
-use super::chain::{self, Terms};
+use super::certificate::Certificate;
+use super::chain::{self, Signatures, Terms};
 use super::collateral::Collateral;
 use super::describe::Summary;
 use super::fields::{Report, ReportError, Signer};
@@ -81,15 +82,21 @@ fn judge(
     mut ledger: Ledger,
 ) -> Verdict {
     let Question { policy, at, roots, .. } = *question;
-    let mut collateral = question.collateral.clone();
-    if let Err(error) = collateral.merge(&evidence.collateral) {
-        ledger.failed("evidence", Reason::WrapperCertificates, error.to_string());
+    for says in &question.collateral.damaged {
+        ledger.failed("collateral", Reason::CollateralDamaged, says);
     }
-    strangers(&collateral, &mut ledger);
+    strangers(question, evidence, &mut ledger);
+    let collateral = question.collateral.with(&evidence.collateral);
     let signer = machine::form(report, &mut ledger);
     bound::claim(report, evidence, &mut ledger);
 
-    let terms = Terms { collateral: &collateral, roots, freshness: policy.freshness, at };
+    let terms = Terms {
+        collateral: &collateral,
+        roots,
+        freshness: policy.freshness,
+        at,
+        signatures: Signatures::default(),
+    };
     let chain = signer.map(|signer| chain::check(report, signer, &terms)).unwrap_or_default();
     let product = chain.product.or_else(|| report.cpu().and_then(Product::of));
     ledger.append(chain.ledger);
@@ -147,14 +154,19 @@ pub fn unmet(question: &Question<'_>, policy: &Policy) -> Vec<String> {
     ledger.findings().into_iter().map(|found| found.says).collect()
 }
 
-/// Certificates that nothing leads to. One that calls itself AMD's is damaged, or made by somebody.
-fn strangers(collateral: &Collateral, ledger: &mut Ledger) {
-    let strangers = collateral.certificates.iter().filter(|found| found.kind().is_none());
-    for subject in strangers.map(super::certificate::Certificate::subject) {
-        match subject.contains("Advanced Micro Devices") {
-            true => ledger.failed("evidence", Reason::CertificateUnknown, format!("`{subject}`")),
+/// Certificates that nothing leads to. One that whoever asks has given was meant to count, and one that is, or
+/// calls itself, AMD's is damaged, or made by somebody. Of what else comes with evidence it is enough to know.
+fn strangers(question: &Question<'_>, evidence: &Evidence, ledger: &mut Ledger) {
+    let named = |found: &Certificate| format!("`{}`", found.subject());
+    for found in question.collateral.strangers() {
+        ledger.failed("collateral", Reason::CertificateUnknown, named(found));
+    }
+    for found in evidence.collateral.strangers() {
+        match found.is_amds_in_word() || question.roots.concerns(found) {
+            true => ledger.failed("evidence", Reason::CertificateUnknown, named(found)),
             false => {
-                ledger.note(format!("a certificate of no chain of AMD's came along: `{subject}`"))
+                let subject = named(found);
+                ledger.note(format!("a certificate of no chain of AMD's came along: {subject}"));
             }
         }
     }

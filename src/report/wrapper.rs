@@ -9,17 +9,19 @@
 //! | HCL | Azure's `HCLA` header of 32 bytes, the report, and the runtime data that its REPORT_DATA is the hash of |
 //! | JSON | our agent's answer, or an object with the report as text under one of [`KEYS`] |
 //! | hex, base64, gzip | any of these |
+//!
+//! configfs-tsm's `outblob` and `auxblob` as one object of JSON are the report and its certificate table.
 
 use std::fmt;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 
 use base64ct::{Base64, Base64Unpadded, Base64Url, Base64UrlUnpadded, Encoding as _};
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::collateral::Collateral;
+use super::collateral::{Collateral, MOST_IN_EVIDENCE};
 use super::fields::SIZE;
 use super::reason::Reason;
 use crate::digest::Sha256;
@@ -106,6 +108,7 @@ impl Evidence {
         let mut forms = Vec::new();
         let mut held;
         let mut bytes = bytes;
+        let mut tables = Vec::new();
         loop {
             if bytes.len() > LARGEST {
                 let says = format!("{} bytes, of at most {LARGEST}", bytes.len());
@@ -117,9 +120,14 @@ impl Evidence {
                     format!("more than {DEEPEST} containers"),
                 ));
             }
-            match step(bytes, &mut forms)? {
+            match step(bytes, &mut forms, &mut tables)? {
                 Step::Inner(inner) => held = inner,
-                Step::Done(evidence) => return Ok(Self { forms, ..*evidence }),
+                Step::Done(mut evidence) => {
+                    for table in &tables {
+                        evidence.add_table(table, "`auxblob`")?;
+                    }
+                    return Ok(Self { forms, ..*evidence });
+                }
             }
             bytes = &held;
         }
@@ -147,7 +155,12 @@ fn done(evidence: Evidence) -> Result<Step, WrapperError> {
     Ok(Step::Done(Box::new(evidence)))
 }
 
-fn step(bytes: &[u8], forms: &mut Vec<Form>) -> Result<Step, WrapperError> {
+/// One container less; a certificate table that stood beside the next one is put into `tables`.
+fn step(
+    bytes: &[u8],
+    forms: &mut Vec<Form>,
+    tables: &mut Vec<Vec<u8>>,
+) -> Result<Step, WrapperError> {
     if bytes.starts_with(&GZIP) {
         forms.push(Form::Gzip);
         return Ok(Step::Inner(gunzip(bytes)?));
@@ -162,7 +175,7 @@ fn step(bytes: &[u8], forms: &mut Vec<Form>) -> Result<Step, WrapperError> {
     }
     if let Some(text) = text(bytes) {
         if text.starts_with('{') {
-            return json(text, forms);
+            return json(text, forms, tables);
         }
         let compact: String = text.split_ascii_whitespace().collect();
         // A word is base64 too. A report has keys and digests, and no packing makes it as short as this.
@@ -181,6 +194,11 @@ fn step(bytes: &[u8], forms: &mut Vec<Form>) -> Result<Step, WrapperError> {
     }
     // A report begins with its version, which is a small number.
     match bytes {
+        // Of its size is nothing else: one of a version that there is not is told by that.
+        [_, _, 0, 0, ..] if bytes.len() == SIZE && bytes.iter().any(|byte| *byte != 0) => {
+            forms.push(Form::Report);
+            done(Evidence::bare(bytes))
+        }
         [1..=255, 0, 0, 0, ..] if bytes.len() >= SIZE => {
             let (report, rest) = bytes.split_at(SIZE);
             let mut evidence = Evidence::bare(report);
@@ -213,8 +231,23 @@ fn step(bytes: &[u8], forms: &mut Vec<Form>) -> Result<Step, WrapperError> {
 impl Evidence {
     fn add(&mut self, der: &[u8]) -> Result<(), WrapperError> {
         let damaged = |says: String| error(Reason::WrapperCertificates, says);
-        let found = Collateral::read(der).map_err(|error| damaged(error.to_string()))?;
-        self.collateral.merge(&found).map_err(|error| damaged(error.to_string()))
+        let found = Collateral::read_plain(der).map_err(|error| damaged(error.to_string()))?;
+        self.collateral.merge(&found).map_err(|error| damaged(error.to_string()))?;
+        let most = self.collateral.certificates.len().max(self.collateral.crls.len());
+        match most > MOST_IN_EVIDENCE {
+            true => Err(damaged(format!("more than {MOST_IN_EVIDENCE} certificates or lists"))),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes what is in a certificate table; nothing but zeros is none.
+    fn add_table(&mut self, bytes: &[u8], named: &str) -> Result<(), WrapperError> {
+        if bytes.iter().all(|byte| *byte == 0) {
+            return Ok(());
+        }
+        let says = || format!("{named} is no certificate table");
+        let entries = table(bytes).ok_or_else(|| error(Reason::WrapperCertificates, says()))?;
+        entries.iter().try_for_each(|der| self.add(der))
     }
 }
 
@@ -223,18 +256,40 @@ const GZIP: [u8; 3] = [0x1f, 0x8b, 0x08];
 
 fn gunzip(bytes: &[u8]) -> Result<Vec<u8>, WrapperError> {
     let mut inner = Vec::new();
-    let most = LARGEST as u64 + 1;
+    let mut rest = bytes;
     // All members, and nothing behind them: nobody else may find another report in it.
-    MultiGzDecoder::new(bytes)
-        .take(most)
-        .read_to_end(&mut inner)
-        .map_err(|cause| error(Reason::WrapperTruncated, format!("gzip: {cause}")))?;
-    match inner.len() > LARGEST {
-        true => {
-            Err(error(Reason::WrapperTooLarge, format!("unpacks to more than {LARGEST} bytes")))
+    while !rest.is_empty() {
+        if !rest.starts_with(&GZIP) {
+            let says = format!("{} bytes stand behind the gzip", rest.len());
+            return Err(error(Reason::WrapperDamaged, says));
         }
-        false => Ok(inner),
+        let mut member = GzDecoder::new(rest);
+        let most = (LARGEST + 1 - inner.len()) as u64;
+        member.by_ref().take(most).read_to_end(&mut inner).map_err(|cause| {
+            let reason = match cause.kind() {
+                io::ErrorKind::UnexpectedEof => Reason::WrapperTruncated,
+                _ => Reason::WrapperDamaged,
+            };
+            error(reason, format!("gzip: {cause}"))
+        })?;
+        if inner.len() > LARGEST {
+            let says = format!("unpacks to more than {LARGEST} bytes");
+            return Err(error(Reason::WrapperTooLarge, says));
+        }
+        rest = member.into_inner();
     }
+    Ok(inner)
+}
+
+/// What is in hex, base64 or gzip, or in one of those in gzip.
+pub(super) fn unpack(bytes: &[u8]) -> Option<Vec<u8>> {
+    let bytes = match bytes.starts_with(&GZIP) {
+        true => gunzip(bytes).ok()?,
+        false => bytes.to_vec(),
+    };
+    let Some(text) = text(&bytes) else { return Some(bytes) };
+    let compact: String = text.split_ascii_whitespace().collect();
+    unhex(&compact).or_else(|| unbase64(&compact)).or(Some(bytes))
 }
 
 /// MSG_REPORT_RSP: STATUS, REPORT_SIZE, 24 reserved bytes, the report; then what is left of the buffer.
@@ -307,7 +362,11 @@ const HCL_SNP: u32 = 2;
 /// IGVM_REQUEST_DATA: REPORT_DATA begins with the SHA-256 of the runtime data.
 const HCL_SHA256: u32 = 1;
 
-fn json(text: &str, forms: &mut Vec<Form>) -> Result<Step, WrapperError> {
+fn json(
+    text: &str,
+    forms: &mut Vec<Form>,
+    tables: &mut Vec<Vec<u8>>,
+) -> Result<Step, WrapperError> {
     let wrong = |says: String| error(Reason::WrapperJson, says);
     let Strict(value) = serde_json::from_str(text).map_err(|cause| wrong(cause.to_string()))?;
     if let (Some(code), Some(message)) = (string(&value, "error"), string(&value, "message")) {
@@ -326,19 +385,36 @@ fn json(text: &str, forms: &mut Vec<Form>) -> Result<Step, WrapperError> {
             "`{key}` and `{other}`: which of them is the report is not said"
         )));
     }
+    // What configfs-tsm has beside the report.
+    match value.get("auxblob").filter(|_| key == "outblob") {
+        None | Some(Value::Null) => {}
+        Some(Value::String(text)) => {
+            let compact: String = text.split_ascii_whitespace().collect();
+            let table = unhex(&compact).or_else(|| unbase64(&compact));
+            tables.push(
+                table.ok_or_else(|| wrong("`auxblob` is neither hex nor base64".to_owned()))?,
+            );
+        }
+        Some(Value::Array(list)) => {
+            let says = || wrong("`auxblob` is a list of something else than bytes".to_owned());
+            tables.push(octets(list).ok_or_else(says)?);
+        }
+        Some(_) => return Err(wrong("`auxblob` is neither text nor bytes".to_owned())),
+    }
     match inner {
         // An object within: once more.
         Value::Object(_) => Ok(Step::Inner(inner.to_string().into_bytes())),
         Value::String(text) => Ok(Step::Inner(text.clone().into_bytes())),
-        Value::Array(bytes) => {
-            let byte = |value: &Value| value.as_u64().and_then(|byte| u8::try_from(byte).ok());
-            let bytes: Option<Vec<u8>> = bytes.iter().map(byte).collect();
-            bytes
-                .map(Step::Inner)
-                .ok_or_else(|| wrong(format!("`{key}` is a list of something else than bytes")))
-        }
+        Value::Array(list) => octets(list)
+            .map(Step::Inner)
+            .ok_or_else(|| wrong(format!("`{key}` is a list of something else than bytes"))),
         _ => Err(wrong(format!("`{key}` is neither text, bytes nor an object"))),
     }
+}
+
+/// A list of numbers that are bytes.
+fn octets(list: &[Value]) -> Option<Vec<u8>> {
+    list.iter().map(|value| u8::try_from(value.as_u64()?).ok()).collect()
 }
 
 /// Our agent's answer: see `initrd/src/evidence.rs`.
@@ -360,15 +436,7 @@ fn agent(value: &Value) -> Result<Evidence, WrapperError> {
         return Err(wrong("report", "report alone"));
     }
     let mut evidence = Evidence::bare(report);
-    let certificates = blob("certificates")?;
-    if certificates.iter().any(|byte| *byte != 0) {
-        let entries = table(&certificates).ok_or_else(|| {
-            error(Reason::WrapperCertificates, "`certificates` is no certificate table".to_owned())
-        })?;
-        for der in &entries {
-            evidence.add(der)?;
-        }
-    }
+    evidence.add_table(&blob("certificates")?, "`certificates`")?;
     let hash = |key: &str| match value.get(key) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => {
@@ -395,7 +463,7 @@ pub(super) fn table(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
             return (count > 0).then_some(entries);
         }
         count += 1;
-        if count > super::collateral::MOST {
+        if count > MOST_IN_EVIDENCE {
             return None;
         }
         let (offset, length) = (word(place, 0) as usize, word(place, 4) as usize);

@@ -127,8 +127,11 @@ pub fn vek_spki() -> Vec<u8> {
     public.to_public_key_der().unwrap().into_vec()
 }
 
-/// A name as AMD writes them.
+/// A name as AMD writes them; one that is written whole stays.
 fn name(common: &str) -> Name {
+    if common.contains('=') {
+        return Name::from_str(common).unwrap();
+    }
     Name::from_str(&format!(
         "CN={common},O=Advanced Micro Devices,ST=CA,L=Santa Clara,C=US,OU=Engineering"
     ))

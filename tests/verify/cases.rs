@@ -4,19 +4,20 @@
 use std::collections::BTreeSet;
 
 use counterfoil::digest::{Sha256, Sha384};
-use counterfoil::launch::{Cpu, Policy as GuestPolicy};
+use counterfoil::launch::{Cpu, Policy as GuestPolicy, Signature};
 use counterfoil::report::binding::report_data;
+use counterfoil::report::certificate::Certificate;
 use counterfoil::report::crl::Crl;
 use counterfoil::report::verdict::Answer;
 use counterfoil::report::{
-    Collateral, Evidence, Expected, Policy, Product, Question, Reason, Verdict, verify,
+    Collateral, Evidence, Expected, Policy, Product, Question, Reason, Roots, Verdict, verify,
 };
 use sev::certs::snp::{Chain, Verifiable as _};
 use sev::firmware::guest::AttestationReport;
 use sev::parser::ByteParser as _;
 
 use crate::asked::{Asked, Known};
-use crate::support::amd::{Algorithm, Key, NOW, amd, time};
+use crate::support::amd::{Algorithm, Key, NOW, Spec, amd, table, time};
 use crate::support::launch::record;
 use crate::{published, wrappers};
 
@@ -214,12 +215,21 @@ const CASES: &[Case] = &[
         asked.roots = counterfoil::report::Roots::amd();
     }),
     (Reason::ArkSignature, "the root's certificate by another", |asked| asked.ark().key = Key::Ask),
+    (Reason::ArkNotCa, "a root that may not sign certificates", |asked| asked.ark().extensions[0].2 = vec![0x30, 0]),
+    (Reason::ArkNotCa, "a root that may not sign what signs certificates", |asked| {
+        asked.ark().extensions[0].2 = vec![0x30, 6, 1, 1, 0xff, 2, 1, 0];
+    }),
     (Reason::ArkNotYetValid, "before the root", |asked| asked.ark().from = time("2026-11-23T00:00:00Z")),
     (Reason::ArkExpired, "after the root", |asked| asked.ark().to = time("2026-11-21T00:00:00Z")),
 
     // What was revoked.
     (Reason::CrlMissing, "no list", |asked| asked.crl = None),
     (Reason::CrlIssuer, "another root's list", |asked| asked.crl().issuer = "ARK-Milan".to_owned()),
+    (Reason::CrlUnknown, "a list by a name that no root has", |asked| asked.crl().issuer = "ARK-Genob".to_owned()),
+    (Reason::CrlUnknown, "such a list, where none is asked for", |asked| {
+        asked.crl().issuer = "ARK-Geno".to_owned();
+        asked.policy("freshness: {crl: optional}");
+    }),
     (Reason::CrlAlgorithm, "a list by PKCS #1 v1.5", |asked| asked.crl().algorithm = Algorithm::Pkcs1),
     (Reason::CrlSignature, "a list by the intermediate key", |asked| asked.crl().key = Key::Ask),
     (Reason::CrlStale, "a list of which there should be a newer", |asked| {
@@ -231,6 +241,10 @@ const CASES: &[Case] = &[
     }),
     (Reason::AskRevoked, "the intermediate certificate was revoked", |asked| asked.crl().revoked = vec![0x10001]),
     (Reason::ArkRevoked, "the root was revoked", |asked| asked.crl().revoked = vec![5, 0x10000]),
+    (Reason::ArkRevoked, "the root was revoked, and its certificate is not at hand", |asked| {
+        asked.crl().revoked = vec![0x10000];
+        asked.ark = None;
+    }),
 
     // What the machine is.
     (Reason::TcbUnlisted, "no minimum for this processor", |asked| {
@@ -294,6 +308,10 @@ const CASES: &[Case] = &[
         asked.policy(&format!("id-keys: [\"{}\", \"{}\"]", Sha384::of("key"), Sha384::of("other")));
     }),
     (Reason::AuthorKey, "no author key", |asked| {
+        asked.policy(&format!("author-keys: [\"{}\"]", Sha384::of("author")));
+    }),
+    (Reason::AuthorKey, "the digest of an author key, where KEY_INFO says that there is none", |asked| {
+        asked.machine.set(0x110, &Sha384::of("author").0);
         asked.policy(&format!("author-keys: [\"{}\"]", Sha384::of("author")));
     }),
     (Reason::HostData, "other HOST_DATA", |asked| {
@@ -519,6 +537,14 @@ fn a_diagnosis_is_a_diagnosis() {
     assert_eq!(diagnosis.causes.len(), 1);
     assert_eq!(diagnosis.causes[0].changes[0].reason, "vcpus");
     assert!(verdict.matched.is_none());
+
+    // Where the policy takes three vCPUs, they are not the cause.
+    let host = Cpu::of(Signature::new(0x19, 0x11, 1).unwrap());
+    asked.machine.set(0x90, &record.digest(3, host, record.sev_features[0]).unwrap().0);
+    asked.policy("vcpus: [3]");
+    let causes = asked.answer().diagnosis.unwrap().causes;
+    let changes: Vec<_> = causes[0].changes.iter().map(|change| change.reason).collect();
+    assert_eq!((causes.len(), changes.as_slice()), (1, &["cpu"][..]));
 }
 
 /// A policy may take launches that the record does not list: their digests follow from it too.
@@ -576,6 +602,85 @@ fn what_is_revoked_stays_so() {
             assert_eq!(reasons, Vec::from_iter(expected), "{:#?}", verdict.checks);
         }
     }
+}
+
+/// The intermediate key may have two certificates, of which one was revoked: in whatever order they come, the key
+/// is not believed.
+#[test]
+fn each_certificate_over_the_key_that_signed_counts() {
+    let mut asked = Asked::good(Product::Genoa);
+    asked.crl().revoked = vec![0x10001];
+    let good = asked.bytes();
+    let mut again = asked.clone();
+    again.ask().serial = 0x10009;
+    for asks in [[&good.ask, &again.bytes().ask], [&again.bytes().ask, &good.ask]] {
+        let mut collateral = Collateral::default();
+        for der in [asks[0], asks[1], &good.vek, &good.ark] {
+            collateral.add_certificate(der).unwrap();
+        }
+        collateral.add_crl(&good.crl).unwrap();
+        let verdict = answer(&asked, &good.evidence, &collateral);
+        let reasons: Vec<Reason> = verdict.reasons.iter().map(|found| found.code).collect();
+        assert_eq!(reasons, [Reason::AskRevoked]);
+    }
+}
+
+/// A root that was given is looked at as one that comes along.
+#[test]
+fn a_root_that_was_given_is_looked_at() {
+    for (expected, change) in [
+        (Reason::ArkExpired, (|ark| ark.to = time("2026-11-21T00:00:00Z")) as fn(&mut Spec)),
+        (Reason::ArkNotYetValid, |ark| ark.from = time("2026-11-23T00:00:00Z")),
+        (Reason::ArkNotCa, |ark| ark.extensions.clear()),
+        (Reason::ArkSignature, |ark| ark.key = Key::Ask),
+    ] {
+        for along in [true, false] {
+            let mut asked = Asked::good(Product::Genoa);
+            let mut root = asked.machine.ark();
+            change(&mut root);
+            let root = Certificate::parse(&root.sign()).unwrap();
+            asked.roots = Roots::other(&root).unwrap();
+            if !along {
+                asked.ark = None;
+            }
+            assert_eq!(asked.reasons(), [expected], "{along}");
+        }
+    }
+}
+
+/// Who names a file means it to count. What comes with the evidence may be anybody's, but nothing of the root's.
+#[test]
+fn strangers_are_not_passed_over() {
+    let asked = Asked::good(Product::Genoa);
+    let good = asked.bytes();
+    let mut stranger = asked.machine.ark();
+    stranger.subject = "CN=A,O=B".to_owned();
+    let stranger = stranger.sign();
+    let mut collateral = asked.machine.collateral();
+    collateral.add_certificate(&stranger).unwrap();
+    let verdict = answer(&asked, &good.evidence, &collateral);
+    assert_eq!(verdict.reasons[0].code, Reason::CertificateUnknown);
+    let ark = 0xc0b406a4_a803_4952_9743_3fb6014cd0ae;
+    let extended = [good.evidence.clone(), table(&[(ark, stranger)])].concat();
+    let verdict = answer(&asked, &extended, &asked.machine.collateral());
+    assert_eq!(verdict.reasons[0].code, Reason::CertificateUnknown);
+}
+
+/// Where KEY_INFO and a digest contradict one another, that is said.
+#[test]
+fn a_report_that_contradicts_itself_is_told_of() {
+    for (says, key_info, digest) in [("is not set", 0, [1; 48]), ("is set", 1, [0; 48])] {
+        let mut asked = Asked::good(Product::Genoa);
+        asked.machine.set(0x48, &[key_info]).set(0x110, &digest);
+        let verdict = asked.answer();
+        assert_eq!(verdict.verdict, Answer::Accepted, "{:#?}", verdict.reasons);
+        let told = |note: &String| note.contains(&format!("AUTHOR_KEY_EN {says}"));
+        assert!(verdict.notes.iter().any(told), "{:?}", verdict.notes);
+    }
+    let mut both = Asked::good(Product::Genoa);
+    both.machine.set(0x48, &[1]).set(0x110, &Sha384::of("author").0);
+    both.policy(&format!("author-keys: [\"{}\"]", Sha384::of("author")));
+    assert_eq!(both.reasons(), []);
 }
 
 /// Where no list is asked for, one that is of no use is as good as none; a forged one is not.

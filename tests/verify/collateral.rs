@@ -3,13 +3,14 @@
 use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
 
+use base64ct::{Base64, Encoding as _};
 use counterfoil::report::describe::hex;
 use counterfoil::report::fields::Signer;
 use counterfoil::report::{Collateral, Product};
 use der::pem::{LineEnding, encode_string};
 use serde_json::Value;
 
-use crate::support::amd::{Machine, Spec};
+use crate::support::amd::{Machine, NOW, Spec};
 use crate::support::place::{Place, Ran};
 use crate::support::server::{Fault, Server};
 
@@ -113,15 +114,14 @@ fn what_it_gave_is_kept_for_its_time() {
     assert_eq!(service.fetch(&[]).code, 0);
     assert_eq!(service.paths()[3..], ["/vcek/v1/Genoa/crl"]);
 
-    // On request all of it.
+    // On request all of it that can change.
     assert_eq!(service.fetch(&["--refresh"]).code, 0);
-    assert_eq!(service.paths()[4..6], ["/vcek/v1/Genoa/cert_chain", "/vcek/v1/Genoa/crl"]);
-    assert_eq!(service.paths()[6], format!("/{}", service.chip));
+    assert_eq!(service.paths()[4..], ["/vcek/v1/Genoa/cert_chain", "/vcek/v1/Genoa/crl"]);
 
     // What is damaged is not kept.
     fs::write(kept("crl"), b"half a li").unwrap();
     assert_eq!(service.fetch(&[]).code, 0);
-    assert_eq!(service.paths()[7..], ["/vcek/v1/Genoa/crl"]);
+    assert_eq!(service.paths()[6..], ["/vcek/v1/Genoa/crl"]);
 }
 
 #[test]
@@ -170,6 +170,12 @@ fn what_it_does_not_give_is_said() {
     let chain = fs::read(service.place.path("kds/vcek/v1/Genoa/cert_chain")).unwrap();
     service.server.fault(&service.chip, Fault::Body(chain));
     assert_eq!(service.fetch(&[]).code, 1);
+    // Nor is the one of this chip's older firmware, which would be kept for good.
+    let mut older = Machine::new(Product::Genoa);
+    older.leaf.tcb[4] = Some(83);
+    service.server.fault(&service.chip, Fault::Body(older.vek().sign()));
+    let ran = service.fetch(&[]);
+    assert!(ran.code == 1 && ran.stderr.contains("is not the certificate"), "{ran:?}");
     assert_eq!(service.fetch(&[]).code, 0);
     fs::remove_file(service.place.path("out.json")).unwrap();
 
@@ -210,6 +216,76 @@ fn a_report_of_version_2_needs_its_product() {
     assert_eq!(Collateral::read(&service.out()).unwrap().certificates.len(), 3);
 }
 
+/// One certificate for each chip of a fleet, of which a report needs one.
+#[test]
+fn a_fleet_is_packed() {
+    let machine = Machine::new(Product::Genoa);
+    let place = Place::new();
+    for chip in 0..70_u8 {
+        let mut other = machine.clone();
+        other.leaf.hw_id.as_mut().unwrap()[0] = chip;
+        place.write(&format!("fleet/{chip:02}.der"), other.vek().sign());
+    }
+    place.write("fleet/rest.json", machine.collateral().to_json().unwrap());
+    place.write("report.bin", machine.attest());
+    place.write("root.der", machine.ark().sign());
+    let ran = place.run(&["collateral", "pack", "fleet", "--output", "all.json"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    for path in ["fleet", "all.json"] {
+        let ran = place.run(&[
+            "verify",
+            "--report",
+            "report.bin",
+            "--any-measurement",
+            "--root",
+            "root.der",
+            "--at",
+            NOW,
+            "--collateral",
+            path,
+        ]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+    }
+}
+
+/// What is wrong is said of what it is.
+#[test]
+fn what_is_damaged_is_called_by_its_name() {
+    let machine = Machine::new(Product::Genoa);
+    let mut part = machine.crl();
+    part.critical = true;
+    for (says, bytes) in [
+        ("list of revoked certificates 1: extension 2.5.29.28", part.sign()),
+        ("nor a list of revoked ones", machine.crl().sign()[..200].to_vec()),
+        (
+            "unknown field `x`",
+            br#"{"version": 1, "certificates": [], "crls": [], "x": 1}"#.to_vec(),
+        ),
+    ] {
+        let error = Collateral::read(&bytes).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    // A block whose beginning is damaged is not passed over.
+    let pem = |der: &[u8]| encode_string("CERTIFICATE", LineEnding::LF, der).unwrap();
+    let (ask, ark) = (pem(&machine.ask().sign()), pem(&machine.ark().sign()));
+    for text in [ark.replace("BEGIN", "BEGIO") + &ask, ask.clone() + &ark.replace("BEGIN", "BEGIO")]
+    {
+        assert!(Collateral::read(text.as_bytes()).is_err());
+    }
+}
+
+/// A name in a certificate is one line, whatever it says.
+#[test]
+fn a_name_forges_no_line() {
+    let place = Place::new();
+    let mut spec = Machine::new(Product::Genoa).ark();
+    spec.subject = "CN=a\\0a      root    the key is the one that is built in".to_owned();
+    place.write("forged.der", spec.sign());
+    let ran = place.run(&["collateral", "show", "forged.der"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(!ran.stdout.lines().any(|line| line.starts_with("      root")), "{}", ran.stdout);
+}
+
 /// Certificates as people have them.
 #[test]
 fn other_forms_are_read() {
@@ -233,6 +309,11 @@ fn other_forms_are_read() {
     }
     let latin: Vec<u8> = [b"# Gr\xfc\xdfe\n".as_slice(), vek.as_bytes()].concat();
     assert_eq!(Collateral::read(&latin).unwrap().certificates.len(), 1);
+    // Also in what a machine's answer would be taken from.
+    let table = machine.table();
+    for packed in [hex(&table), Base64::encode_string(&table)] {
+        assert_eq!(Collateral::read(packed.as_bytes()).unwrap().certificates.len(), 3);
+    }
     for bad in [
         "-----BEGIN CERTIFICATE-----\nAAAA",
         "-----BEGIN CERTIFICATE-----\nAA!A\n-----END CERTIFICATE-----\n",
@@ -298,6 +379,18 @@ fn files_are_packed_in_whatever_form() {
     ]);
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(fs::read(place.path("d.json")).unwrap(), expected);
+
+    // For another machine it is not enough, and what is not there is named.
+    let other = Machine::new(Product::Turin).with_vlek();
+    place.write("other.bin", other.attest());
+    for (report, said) in
+        [(&["other.bin"][..], "ask-missing"), (&["--product", "Milan"], "SEV-VLEK-Milan")]
+    {
+        let ran = place.run(
+            &[&["collateral", "fetch", "--from", "certificates", "-o", "d.json"], report].concat(),
+        );
+        assert!(ran.code == 20 && ran.stderr.contains(said), "{ran:?}");
+    }
 
     let ran = place.run(&["collateral", "show", "a.json"]);
     assert_eq!(ran.code, 0, "{ran:?}");

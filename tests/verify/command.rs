@@ -86,9 +86,19 @@ fn the_exit_code_is_the_answer() {
         &["--report", "report.bin", "--nonce", "11"][..],
         &["--report", "report.bin", "--measurement", "11"],
         &["--report", "report.bin", "--spki", "a", "--binding", "b"],
+        // Zeros are what a report has that binds nothing.
+        &["--report", "report.bin", "--spki", &"0".repeat(64)],
+        &["--report", "report.bin", "--binding", &"0".repeat(64)],
+        // There are no files to be held against a record alone, and nothing was published of it.
+        &["--report", "report.bin", "--artifacts"],
+        &["--report", "report.bin", "--trust", "trust.policy"],
         &[],
     ] {
         assert_eq!(verify(&place, usage).code, 2, "{usage:?}");
+    }
+    for alone in [&["verify"][..], &["verify", "--release", "release"]] {
+        let ran = place.run(alone);
+        assert!(ran.code == 2 && ran.stderr.contains("`--trust`"), "{ran:?}");
     }
     let nothing = place.run(&[&COMMON[..], &["--report", "report.bin", "--at", NOW]].concat());
     assert!(nothing.code == 2 && nothing.stderr.contains("--any-measurement"), "{nothing:?}");
@@ -118,6 +128,18 @@ fn a_record_that_does_not_hold_is_a_reason() {
     let verdict: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(ran.code, 10, "{ran:?}");
     assert_eq!(verdict["reasons"][0]["code"], "record-invalid");
+
+    // So it is where nobody asks about a machine.
+    fs::create_dir(place.path("release")).unwrap();
+    fs::copy(place.path("launch.json"), place.path("release/launch.json")).unwrap();
+    let alone = ["verify", "--release", "release", "--trust", "trust.policy"];
+    let ran = place.run(&[&alone[..], &["--format", "json"]].concat());
+    let verdict: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(ran.code, 10, "{ran:?}");
+    assert_eq!(verdict["verdict"], "rejected");
+    assert_eq!(verdict["reasons"][0]["code"], "record-invalid");
+    let ran = place.run(&alone);
+    assert!(ran.stdout.contains("record-invalid") && ran.stderr.contains("launch.json"), "{ran:?}");
 }
 
 #[test]
@@ -131,7 +153,14 @@ fn what_is_bound_may_be_a_key_or_a_certificate() {
     let pem = der::pem::encode_string("PUBLIC KEY", der::pem::LineEnding::LF, &spki).unwrap();
     place.write("key.pem", pem);
     place.write("certificate.der", machine.ask().sign());
-    for key in ["key.der", "key.pem", "certificate.der", &Sha256::of(&spki).to_string()] {
+    // A chain is about its first.
+    let pem = |der: &[u8]| {
+        der::pem::encode_string("CERTIFICATE", der::pem::LineEnding::CRLF, der).unwrap()
+    };
+    let chain = pem(&machine.ask().sign()) + &pem(&machine.ark().sign());
+    place.write("chain.pem", format!("subject=the guest\n{chain}"));
+    let digest = Sha256::of(&spki).to_string();
+    for key in ["key.der", "key.pem", "certificate.der", "chain.pem", &digest] {
         let ran = verify(&place, &["--report", "report.bin", "--spki", key]);
         assert_eq!(ran.code, 0, "{key}: {ran:?}");
     }
@@ -188,7 +217,63 @@ fn collateral_of_the_wrong_form_is_malformed() {
         place.write(name, der);
         let ran = verify(&place, &["--report", "report.bin", "--collateral", name]);
         assert_eq!(ran.code, 30, "{ran:?}");
+        // That is an answer, too.
+        let ran =
+            verify(&place, &["--report", "report.bin", "--collateral", name, "--format", "json"]);
+        let verdict: Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!((ran.code, verdict["verdict"].as_str()), (30, Some("malformed")));
+        assert_eq!(verdict["reasons"][0]["code"], "collateral-damaged");
     }
+}
+
+/// A certificate that AMD has nothing to do with, in its name or otherwise.
+fn nobodys() -> Vec<u8> {
+    let mut spec = Spec::ark(Product::Genoa);
+    (spec.subject, spec.issuer) = ("CN=server".to_owned(), "CN=server".to_owned());
+    (spec.spki, spec.key) = (Key::Ask.spki(), Key::Ask);
+    spec.sign()
+}
+
+/// A damaged root certificate is not as good as none, although its key is built in.
+#[test]
+fn a_damaged_root_is_not_left_out() {
+    let machine = machine();
+    let place = place(&machine);
+    let ark = machine.ark().sign();
+    let name = ark.windows(9).rposition(|found| found == b"ARK-Genoa").unwrap();
+    let mut renamed = ark.clone();
+    renamed[name + 8] ^= 4;
+    // Then nothing in its subject says any more that it is AMD's.
+    let mut disowned = machine.ark();
+    disowned.subject = "CN=ARK-Genob,O=Advanced Micro Devicer".to_owned();
+    place.write("packed/collateral.json", machine.collateral().to_json().unwrap());
+    let cases = [
+        (10, "certificate-unknown", "ark.der", renamed),
+        (10, "certificate-unknown", "ark", disowned.sign()),
+        (30, "collateral-damaged", "ark.der", ark[..ark.len() - 1].to_vec()),
+    ];
+    for (code, reason, name, der) in cases {
+        place.write("ark.der", &der);
+        place.write(&format!("packed/{name}"), &der);
+        for path in ["ark.der", "packed"] {
+            let ran = verify(&place, &["--report", "report.bin", "--collateral", path]);
+            assert!(ran.code == code && ran.stderr.contains(reason), "{path}: {ran:?}");
+        }
+        // Packed is for AMD's chains: here only the name says that it is of one.
+        let ran = place.run(&["collateral", "pack", "packed", "--output", "out.json"]);
+        assert_eq!(ran.code, if name == "ark" { 0 } else { code }, "{ran:?}");
+        fs::remove_file(place.path("packed").join(name)).unwrap();
+    }
+    // Somebody else's may stand in a directory, and so may keys.
+    let other = nobodys();
+    place.write("packed/server.der", &other);
+    place.write("packed/key.der", Key::Ask.spki());
+    place.write("server.der", &other);
+    let ran = verify(&place, &["--report", "report.bin", "--collateral", "packed"]);
+    assert!(ran.code == 0 && ran.stderr.contains("left out"), "{ran:?}");
+    let ran = verify(&place, &["--report", "report.bin", "--collateral", "server.der"]);
+    assert!(ran.code == 10 && ran.stderr.contains("certificate-unknown"), "{ran:?}");
+    assert_eq!(place.run(&["collateral", "pack", "server.der", "-o", "out.json"]).code, 10);
 }
 
 #[test]
@@ -213,6 +298,21 @@ fn a_report_is_shown_field_by_field() {
     let shown: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(shown["forms"], serde_json::json!(["hex", "report"]));
     assert_eq!(shown["fields"].as_array().unwrap().len(), 27);
+    // What is reserved is shown where it is set.
+    let mut strange = machine();
+    strange.set(0x08, &(1_u64 << 40 | 0x3_0000).to_le_bytes()).set(0x49, &[1]);
+    strange.set(0x250, &[0xab]).set(0x188, &[0, 0x11, 0x10]);
+    place.write("strange.bin", strange.attest());
+    let ran = place.run(&["inspect", "strange.bin"]);
+    for said in [
+        "bit 40, which is reserved",
+        "bit 8, which is reserved",
+        "0x208  reserved",
+        "CPUID",
+        "stepping 16",
+    ] {
+        assert!(ran.stdout.contains(said), "{said}: {}", ran.stdout);
+    }
     let mut four = machine().attest();
     four[0] = 4;
     place.write("four.bin", four);

@@ -48,6 +48,24 @@ fn one_bit_is_enough() {
     assert!(each.iter().sum::<usize>() >= FLIPS && each.iter().all(|count| *count > 200));
 }
 
+/// Where no list is asked for, a damaged one is not as good as none. The names of who it is by stand at its
+/// beginning.
+#[test]
+fn one_bit_of_a_list_that_nobody_asked_for() {
+    let mut asked = Asked::good(Product::Genoa);
+    asked.policy("freshness: {crl: optional}");
+    let good = asked.bytes();
+    assert_eq!(asked.answer_to(&good).unwrap().verdict, Answer::Accepted);
+    let name = good.crl.windows(9).position(|found| found == b"ARK-Genoa").unwrap();
+    for bit in (name - 8) * 8..(name + 9) * 8 {
+        let mut bytes = copy(&good);
+        bytes.crl[bit / 8] ^= 1 << (bit % 8);
+        if let Ok(verdict) = asked.answer_to(&bytes) {
+            assert_ne!(verdict.verdict, Answer::Accepted, "bit {bit}");
+        }
+    }
+}
+
 fn copy(bytes: &Bytes) -> Bytes {
     let Bytes { evidence, vek, ask, ark, crl } = bytes;
     Bytes {

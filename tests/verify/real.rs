@@ -106,6 +106,29 @@ fn chains_lead_to_amd() {
     }
 }
 
+/// AMD's roots are AMD's, also where somebody gives them; and have the serial numbers that are built in.
+#[test]
+fn a_root_of_amds_that_was_given_is_amds() {
+    for vector in vectors() {
+        let root = &vector.collateral().unwrap().certificates[0];
+        let roots = Roots::other(root).unwrap();
+        assert!(roots.is_amd());
+        let product = Product::named(root.name().strip_prefix("ARK-").unwrap()).unwrap();
+        assert_eq!(roots.serial(product), Roots::amd().serial(product));
+        let evidence = Evidence::open(&vector.report).unwrap();
+        let verdict = verify(&Question {
+            evidence: Ok(&evidence),
+            collateral: &vector.collateral().unwrap(),
+            roots: &roots,
+            policy: &read(LENIENT),
+            expected: Expected::Anything,
+            nonce: None,
+            at: time("2025-09-01T00:00:00Z"),
+        });
+        assert_eq!(verdict.verdict, Answer::Accepted, "{:#?}", verdict.reasons);
+    }
+}
+
 #[test]
 fn without_a_list_of_revoked_certificates_nothing_is_accepted() {
     for vector in vectors() {

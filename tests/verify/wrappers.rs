@@ -16,7 +16,10 @@ use crate::asked::{Asked, Bytes};
 use crate::support::amd::table;
 
 /// The reasons that have their case here.
-pub(crate) const REASONS: [Reason; 12] = [
+pub(crate) const REASONS: [Reason; 14] = [
+    Reason::WrapperDamaged,
+    // In `collateral`.
+    Reason::CollateralDamaged,
     Reason::WrapperUnknown,
     Reason::WrapperTruncated,
     Reason::WrapperStatus,
@@ -155,7 +158,14 @@ fn certificates_that_come_along_count() {
     let report = report();
     let mut of_agent = agent(&report);
     of_agent["certificates"] = Base64::encode_string(&table).into();
-    for evidence in [[report, table].concat(), of_agent.to_string().into_bytes()] {
+    let tsm = json!({
+        "provider": "sev_guest",
+        "outblob": Base64::encode_string(&report),
+        "auxblob": Base64::encode_string(&table),
+    });
+    for evidence in
+        [[report, table].concat(), of_agent.to_string().into_bytes(), tsm.to_string().into_bytes()]
+    {
         let bytes = Bytes { evidence, vek: vec![], ask: vec![], ark: vec![], crl: vec![] };
         let verdict = asked.answer_to(&bytes).unwrap();
         assert_eq!(verdict.verdict, Answer::Accepted, "{:#?}", verdict.reasons);
@@ -200,6 +210,16 @@ fn what_is_damaged_is_named() {
         (Reason::WrapperTruncated, "half an Azure report", azure[..1000].to_vec()),
         (Reason::WrapperTruncated, "Azure without its request", azure[..32 + 1184 + 7].to_vec()),
         (Reason::WrapperTruncated, "half a gzip", gzip(&report)[..100].to_vec()),
+        (Reason::WrapperDamaged, "a gzip whose checksum is of something else", {
+            let packed = gzip(&report);
+            change(&packed, packed.len() - 8, packed[packed.len() - 8] ^ 1)
+        }),
+        (Reason::WrapperDamaged, "zeros behind gzip", [gzip(&report), vec![0; 20]].concat()),
+        (Reason::WrapperCertificates, "an `auxblob` that is no table", {
+            let (outblob, auxblob) =
+                (Base64::encode_string(&report), Base64::encode_string(&[1; 50]));
+            json!({ "outblob": outblob, "auxblob": auxblob }).to_string().into_bytes()
+        }),
         (Reason::WrapperTruncated, "half an agent's report", short.to_string().into_bytes()),
         (Reason::WrapperStatus, "status 16h", response(0x16, &[])),
         (Reason::WrapperStatus, "status 27h with a report", response(0x27, &report)),
@@ -228,7 +248,7 @@ fn what_is_damaged_is_named() {
         }),
         (Reason::WrapperJson, "a list of no bytes", b"{\"report\": [1, 256]}".to_vec()),
         (
-            Reason::WrapperTruncated,
+            Reason::WrapperDamaged,
             "something behind gzip",
             [gzip(&report), b"more".to_vec()].concat(),
         ),
@@ -255,6 +275,31 @@ fn what_is_damaged_is_named() {
         let error = Evidence::open(&bytes).map(|evidence| evidence.forms).unwrap_err();
         assert_eq!(error.reason, reason, "{what}: {error}");
     }
+}
+
+/// A report of a version that there is not is one all the same.
+#[test]
+fn a_version_that_there_is_not_is_told() {
+    for version in [0, 1, 6, 256, 65535_u16] {
+        let mut asked = asked();
+        asked.machine.set(0, &version.to_le_bytes());
+        assert_eq!(asked.reasons(), [Reason::ReportVersion], "{version}");
+    }
+}
+
+/// A host can bring as many as it likes: more than a chain has use for is not looked at.
+#[test]
+fn a_host_brings_no_fleet() {
+    let vek = asked().machine.vek();
+    let pem = |serial| {
+        let der = crate::support::amd::Spec { serial, ..vek.clone() }.sign();
+        der::pem::encode_string("CERTIFICATE", der::pem::LineEnding::LF, &der).unwrap()
+    };
+    let fleet: String = (0..65).map(pem).collect();
+    assert_eq!(Collateral::read(fleet.as_bytes()).unwrap().certificates.len(), 65);
+    let vcek = 0x63da758d_e664_4564_adc5_f4b93be8accd;
+    let extended = [report(), table(&[(vcek, fleet.into_bytes())])].concat();
+    assert_eq!(Evidence::open(&extended).unwrap_err().reason, Reason::WrapperCertificates);
 }
 
 #[test]

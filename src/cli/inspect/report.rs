@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::cli::collateral::product_of;
-use crate::cli::ui::{Style, Ui, printable};
+use crate::cli::ui::{Style, Ui, printable_in_line};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::progress::Progress as _;
 use crate::report::describe::fields;
@@ -55,7 +55,8 @@ fn report(ui: &Ui, evidence: &Evidence, named: &str) -> Result<()> {
         text += &format!("         {:width$}  {}\n", "", ui.paint(Style::Dim, &field.means));
     }
     if !certificates.is_empty() {
-        text += &format!("came with certificates: {}\n", printable(&certificates.join(", ")));
+        text +=
+            &format!("came with certificates: {}\n", printable_in_line(&certificates.join(", ")));
     }
     if let Some(data) = &evidence.runtime_data {
         text += &format!("runtime data, of which REPORT_DATA is the hash: {} bytes\n", data.len());
