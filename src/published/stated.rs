@@ -194,16 +194,17 @@ fn validity(launch: &Launch, sha256: Sha256, question: &Question<'_>, ledger: &m
         let says = format!("number {}, and {} is the lowest", launch.sequence, trust.min_sequence);
         ledger.failed("statement-sequence", Reason::StatementSequence, says);
     }
-    standing(sha256, question, ledger);
+    standing(sha256, launch, question, ledger);
 }
 
 /// That no publisher has taken it back, as far as one can see.
-fn standing(own: Sha256, question: &Question<'_>, ledger: &mut Ledger) {
+fn standing(own: Sha256, launch: &Launch, question: &Question<'_>, ledger: &mut Ledger) {
     const CHECK: &str = "statement-standing";
     let Question { trust, publication, at, log, .. } = *question;
     let by_publisher =
         |envelope: &&Envelope| trust.publishers.values().any(|key| envelope.verify(key).is_ok());
     let mut looked = 0;
+    let mut newest = launch.sequence;
     let mut against: Vec<(Reason, String)> = Vec::new();
     for envelope in publication.others.iter().filter(by_publisher) {
         match said(&envelope.payload) {
@@ -211,8 +212,11 @@ fn standing(own: Sha256, question: &Question<'_>, ledger: &mut Ledger) {
             _ if Sha256::of(&envelope.payload) == own => {}
             Some(Said::Nothing) => {}
             None => against.push((Reason::StatementUnread, "it is a publisher's".to_owned())),
-            Some(Said::About { revokes, supersedes, sequence, since }) => {
+            Some(Said::About { release, revokes, supersedes, sequence, since }) => {
                 looked += 1;
+                if release.is_some_and(|release| release == launch.release) && since <= at {
+                    newest = newest.max(sequence);
+                }
                 if let Some(found) = revokes.iter().find(|revoked| revoked.statement == own) {
                     against.push((Reason::StatementRevoked, format!("revoked: {}", found.reason)));
                 }
@@ -223,7 +227,11 @@ fn standing(own: Sha256, question: &Question<'_>, ledger: &mut Ledger) {
             }
         }
     }
-    let others = format!("{looked} other statements of publishers leave it as it is");
+    let mut others = format!("{looked} other statements of publishers leave it as it is");
+    // It may be good beside the newer one; whoever wants the newest alone says `min-sequence`.
+    if newest > launch.sequence {
+        others += &format!("; of `{}` there is number {newest} too", launch.release);
+    }
     // What is not to be gone by was not read.
     let log = log.filter(|log| logged::to_go_by(log.checkpoint(), trust, at).is_ok());
     match (against.is_empty(), log) {
@@ -248,7 +256,13 @@ enum Said {
     /// Nothing: it is of a kind that never does.
     Nothing,
     /// This.
-    About { revokes: Vec<Revoked>, supersedes: Vec<Sha256>, sequence: u64, since: Time },
+    About {
+        release: Option<String>,
+        revokes: Vec<Revoked>,
+        supersedes: Vec<Sha256>,
+        sequence: u64,
+        since: Time,
+    },
 }
 
 /// None of what cannot be read.
@@ -256,13 +270,14 @@ fn said(payload: &[u8]) -> Option<Said> {
     match predicate_type(payload).ok()?.as_str() {
         launch::TYPE => {
             let said = Statement::<Launch>::from_json(payload).ok()?.predicate;
-            let Launch { revokes, supersedes, sequence, validity, .. } = said;
-            Some(Said::About { revokes, supersedes, sequence, since: validity.not_before })
+            let Launch { release, revokes, supersedes, sequence, validity, .. } = said;
+            let (release, since) = (Some(release), validity.not_before);
+            Some(Said::About { release, revokes, supersedes, sequence, since })
         }
         revocation::TYPE => {
             let said = Statement::<Revocation>::from_json(payload).ok()?.predicate;
             let (supersedes, sequence, since) = (Vec::new(), 0, said.issued);
-            Some(Said::About { revokes: said.revokes, supersedes, sequence, since })
+            Some(Said::About { release: None, revokes: said.revokes, supersedes, sequence, since })
         }
         provenance::TYPE | vsa::TYPE => Some(Said::Nothing),
         _ => None,

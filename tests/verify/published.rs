@@ -145,6 +145,20 @@ fn what_a_policy_does_not_ask_for_is_not_missed() {
     });
 }
 
+/// A statement with a higher number takes nothing back that it does not name, and is told.
+#[test]
+fn a_newer_statement_is_told() {
+    let mut scene = Scene::good();
+    let mut newer = scene.statement.clone();
+    newer.predicate.sequence = 9;
+    scene.others.push(signed(&newer, &publisher()));
+    scene.shows = Shows::Itself;
+    let answer = scene.answer();
+    assert_eq!(answer.verdict.reasons, []);
+    let says = answer.verdict.checks.iter().map(|check| check.says.as_str());
+    assert!(says.into_iter().any(|says| says.contains("of `llama` there is number 9 too")));
+}
+
 /// What the witnesses saw long ago is old, and not silence.
 #[test]
 fn an_old_proof_is_stale() {
