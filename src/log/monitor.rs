@@ -308,21 +308,17 @@ impl Told<'_> {
         self.tell(Reason::Unread, format!("entry {index}: {who} has signed {what}"));
     }
 
-    /// Who came to something else than a release says. Whoever says that something differs, and came to what the
-    /// publisher says, had a damaged copy.
+    /// Who came to something else than a release says, or says so.
     fn disagreements(&mut self) {
         let mut told = Vec::new();
         for (said, rebuild, differs) in &self.rebuilds {
             let releases = self.state.releases.get(&said.record);
-            let excused = releases.into_iter().flatten().any(|(publisher, all)| {
-                self.publishes(publisher) && all.contains_key(&said.measurements)
-            });
             let all = releases.into_iter().flat_map(BTreeMap::values).flatten();
             let others = all.filter(|(measurements, _)| **measurements != said.measurements);
             let others: Vec<&Release> = others.map(|(_, release)| release).collect();
             let than = match releases {
                 _ if !others.is_empty() => named(others),
-                _ if *differs && !excused => format!("the release of {}", said.record),
+                _ if *differs => format!("the release of {}", said.record),
                 None => match self.other_rebuild(said, rebuild) {
                     Some(other) => format!("`{}` (entry {})", other.builder, other.index),
                     None => continue,
@@ -363,17 +359,6 @@ impl Told<'_> {
         others.map(|(_, other)| other).filter(earlier).min_by_key(|other| other.index)
     }
 
-    /// Whether this key may be that of a publisher: of one who is known, if any is.
-    fn publishes(&self, key: &String) -> bool {
-        let mine = self.watch.mine.as_ref().map(|(key, _)| key.to_string());
-        let known = self.watch.known.as_ref().map(|known| &known.publishers);
-        let known = known.filter(|known| !known.is_empty());
-        match (&mine, known) {
-            (None, None) => true,
-            _ => mine.as_ref() == Some(key) || known.is_some_and(|it| it.contains_key(key)),
-        }
-    }
-
     fn disagreement(&self, key: &str, rebuild: &Rebuild, release: &str) -> String {
         let Rebuild { index, builder, first } = rebuild;
         let named = self.watch.known.as_ref().map(|known| known.builders.get(key));
@@ -385,9 +370,7 @@ impl Told<'_> {
         let first = first.as_ref();
         let first =
             first.map_or(String::new(), |first| format!("; the first difference is in {first}"));
-        format!(
-            "entry {index}: `{builder}`{named} came to other measurements than {release}{first}"
-        )
+        format!("entry {index}: `{builder}`{named} came to something else than {release}{first}")
     }
 
     /// Whether somebody whose word counts came to what a release says. Who agrees with himself is no second opinion.

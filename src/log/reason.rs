@@ -99,7 +99,7 @@ impl Reason {
             Self::Missing => "a file that the checkpoint promises is not there",
             Self::NotMine => "an entry is signed by your key and is not among those that you made",
             Self::NotRebuilt => "a measurement was rebuilt by nobody in time",
-            Self::Disagreement => "a rebuilder came to another measurement",
+            Self::Disagreement => "a rebuilder came to something else",
             Self::Unread => {
                 "somebody whose word counts has logged a statement that this program cannot read"
             }

@@ -166,18 +166,6 @@ fn vote<'a>(
     let other = statement.subjects.iter().find(|subject| {
         release.files.get(&subject.name).is_some_and(|known| *known != subject.digest.sha256)
     });
-    // Whoever compared with a damaged copy has built this release all the same: he speaks against his copy.
-    let is_same = |file: &String, known: &Sha256| {
-        statement.subject(file).is_some_and(|it| it.digest.sha256 == *known)
-    };
-    let is_this = verdict.measurements == release.measurements
-        && release.files.iter().all(|(file, known)| is_same(file, known))
-        && verdict.files.iter().all(|file| release.files.contains_key(file));
-    if is_this && (!verdict.matches || !verdict.measured) {
-        ledger
-            .note(format!("{name}, of `{builder}`, is on a copy of the release that was damaged"));
-        return Ok(None);
-    }
     let differs = match (&verdict.first_difference, other) {
         (Some(first), _) => Some(format!("[{}] {}: {}", first.cause, first.place, first.what)),
         (None, _) if !verdict.matches || !verdict.measured || !verdict.files.is_empty() => {
@@ -189,6 +177,18 @@ fn vote<'a>(
         }
         (None, None) => None,
     };
+    // A no is a no, also where it is of a copy that was damaged: the same builder can take it back.
+    let is_same = |(file, known): (&String, &Sha256)| {
+        statement.subject(file).is_some_and(|subject| subject.digest.sha256 == *known)
+    };
+    let is_this = verdict.measurements == release.measurements && release.files.iter().all(is_same);
+    let differs = differs.map(|says| match is_this {
+        true => format!(
+            "{says}; and yet it has built this very release: its copy may have been damaged, and a new word of the \
+             same builder counts in place of this"
+        ),
+        false => says,
+    });
     // Texts in the words of another version need not be the same, and volumes are known by their records.
     let measured = |file: &&String| MEASURED.contains(&file.as_str());
     let covered =

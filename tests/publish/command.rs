@@ -196,6 +196,14 @@ fn a_rebuilder_agrees_or_disagrees_in_the_same_words() {
         let (code, said) = rebuild(&place, "damaged");
         assert!(code == 10 && said.contains("is damaged") && said.contains(name), "{said}");
         assert!(!place.path("release/rebuilds/damaged.sigstore.json").exists());
+        // But for who wants just that.
+        let words = ["reproduce", "release", "--offline", "--as", "anyway", "--anyway"];
+        let ran = real::run(place.root(), &[&words[..], &["--sign", "rebuilder.key"]].concat());
+        assert_eq!(ran.code, 10, "{ran:?}");
+        let bundle = fs::read(place.path("release/rebuilds/anyway.sigstore.json")).unwrap();
+        let payload = Bundle::from_json(&bundle).unwrap().envelope.payload;
+        let said = Statement::<Provenance>::from_json(&payload).unwrap().predicate;
+        assert_eq!(said.verdict().unwrap().unwrap().files, [name]);
         place.write(&format!("release/{name}"), text);
     }
     // Its publisher has put in another command line than its manifest says.

@@ -131,12 +131,6 @@ fn what_a_policy_does_not_ask_for_is_not_missed() {
             it.rebuilds.push(Document { name: "other".to_owned(), bundle, proof: None });
         };
     });
-    // He has made this very release, and compared it with a copy that was damaged.
-    accepted(|scene| {
-        scene.votes.push(Vote::good(2));
-        scene.votes[2].verdict.matches = false;
-        scene.votes[2].verdict.files = vec!["lock.yaml".to_owned()];
-    });
     // A builder who has changed his mind: the newest counts.
     accepted(|scene| {
         scene.votes.push(Vote::good(0));

@@ -47,6 +47,9 @@ pub(super) struct Signature {
     /// The public key that the command signs with, in PEM or as one line of Base64.
     #[arg(long, value_name = "FILE", requires = "signer")]
     public_key: Option<PathBuf>,
+    /// Sign also what was found of a copy that is not what its own launch record and statement say.
+    #[arg(long)]
+    anyway: bool,
     /// The URI of who is answerable for the rebuild; the default names the key.
     #[arg(long, value_name = "URI")]
     builder_id: Option<String>,
@@ -66,8 +69,8 @@ impl Signature {
     pub(super) fn open(&self, release: &Path) -> Result<Option<Signing<'_>>> {
         let log = self.log.open()?;
         if self.sign.is_none() && self.signer.is_none() {
-            if log.is_some() || self.builder_id.is_some() {
-                let message = "`--log` and `--builder-id` are for what is signed";
+            if log.is_some() || self.builder_id.is_some() || self.anyway {
+                let message = "`--log`, `--builder-id` and `--anyway` are for what is signed";
                 return Err(Error::new(Kind::Usage, message).hint("sign with `--sign FILE`"));
             }
             return Ok(None);
@@ -76,12 +79,16 @@ impl Signature {
             Signer::of(self.sign.as_deref(), self.signer.as_deref(), self.public_key.as_deref())?;
         let builder = builder(self.builder_id.as_deref(), signer.public())?;
         check_uri("--builder-id", &builder.id).map_err(|says| Error::new(Kind::Usage, says))?;
-        whole(release).map_err(|error| {
+        let whole = match self.anyway {
+            true => Ok(()),
+            false => whole(release),
+        };
+        whole.map_err(|error| {
             let message =
                 format!("`{}` is damaged, and nothing is signed of it", release.display());
             error.context(message).hint(
-                "fetch it again: a signed disagreement would be held against the release, and not against this copy; \
-                 without `--sign` it is compared as it is",
+                "fetch it again: a signed disagreement is held against the release, and not against this copy; or \
+                 say `--anyway`, and it is signed as it is",
             )
         })?;
         Ok(Some(Signing { signer, builder, log }))

@@ -221,6 +221,11 @@ pub(super) const CASES: &[Case] = &[
         scene.votes.push(Vote::good(2));
         scene.votes[2].subjects[0].digest = Digests::sha256(digest("another"));
     }),
+    (Reason::RebuildDisagrees, "it was of a damaged copy, and was signed all the same", |scene| {
+        scene.votes.push(Vote::good(2));
+        scene.votes[2].verdict.matches = false;
+        scene.votes[2].verdict.files = vec!["lock.yaml".to_owned()];
+    }),
     (Reason::RebuildDisagrees, "long ago, and never the same since", |scene| {
         scene.votes.push(Vote::good(2));
         scene.votes[2].differs();
