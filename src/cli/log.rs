@@ -98,7 +98,7 @@ pub(super) fn verifier(text: &str) -> std::result::Result<VerifierKey, String> {
 }
 
 /// The directory of a log that is to be written.
-fn writable(log: &Path) -> Result<&Path> {
+pub(super) fn writable(log: &Path) -> Result<&Path> {
     match log.to_string_lossy().contains("://") {
         false => Ok(log),
         true => {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::cli::log::read_signer;
+use crate::cli::log::{read_signer, writable};
 use crate::error::{Context as _, Error, Kind, Result};
 use crate::input::bounded;
 use crate::log::directory::Directory;
@@ -40,13 +40,7 @@ impl LogTo {
     /// The log's key, read before anything is signed. What is wrong with log or key is said before anything is done.
     pub(super) fn open(&self) -> Result<Option<(&Path, SignerKey)>> {
         let (Some(log), Some(key)) = (&self.log, &self.log_key) else { return Ok(None) };
-        if log.to_str().is_some_and(|log| log.starts_with("http://") || log.starts_with("https://"))
-        {
-            let message =
-                format!("`{}` is a URL, and a log is written in its directory", log.display());
-            return Err(Error::new(Kind::Usage, message)
-                .hint("say the directory that is served there, on the machine that has it"));
-        }
+        writable(log)?;
         let key = read_signer(key)?;
         drop(Directory::open(log, key.clone())?);
         Ok(Some((log, key)))

@@ -373,23 +373,11 @@ impl Client {
 
     /// All of a body that has at most `max` bytes.
     fn at_most(&self, mut body: impl Read, url: &str, max: u64) -> Result<Vec<u8>, Error> {
-        let pace = Pace::begin(self.patience);
-        let mut bytes = Vec::new();
-        let mut buffer = vec![0; BUFFER];
-        loop {
-            match body.read(&mut buffer) {
-                Ok(0) => return Ok(bytes),
-                Ok(count) => bytes.extend_from_slice(&buffer[..count]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(unreachable(url, error)),
-            }
-            if bytes.len() as u64 > max {
-                return Err(Error::TooLarge { url: without_credentials(url), max });
-            }
-            if pace.is_too_slow(bytes.len() as u64) {
-                return Err(Error::TooSlow { url: without_credentials(url) });
-            }
-        }
+        all_of(&mut body, max, self.patience).map_err(|stopped| match stopped {
+            Stopped::TooLarge => Error::TooLarge { url: without_credentials(url), max },
+            Stopped::TooSlow => Error::TooSlow { url: without_credentials(url) },
+            Stopped::Broken(error) => unreachable(url, error),
+        })
     }
 
     fn wait(&self, attempt: u32) {
@@ -417,21 +405,57 @@ impl Error {
     }
 }
 
+/// Why a body was not read to its end.
+#[derive(Debug)]
+pub(crate) enum Stopped {
+    /// It has more bytes than it may.
+    TooLarge,
+    /// It comes in small pieces.
+    TooSlow,
+    /// It broke off.
+    Broken(io::Error),
+}
+
+/// All of a body that has at most `max` bytes, and comes at some pace.
+pub(crate) fn all_of(
+    body: &mut dyn Read,
+    max: u64,
+    patience: Duration,
+) -> Result<Vec<u8>, Stopped> {
+    let pace = Pace::begin(patience);
+    let mut bytes = Vec::new();
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match body.read(&mut buffer) {
+            Ok(0) => return Ok(bytes),
+            Ok(count) => bytes.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Stopped::Broken(error)),
+        }
+        if bytes.len() as u64 > max {
+            return Err(Stopped::TooLarge);
+        }
+        if pace.is_too_slow(bytes.len() as u64) {
+            return Err(Stopped::TooSlow);
+        }
+    }
+}
+
 /// How fast something comes. That each byte comes in time is not enough: they may come one by one.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
+struct Pace {
     since: Instant,
     patience: Duration,
 }
 
 impl Pace {
     /// Begins to wait: for so long, and longer for what has come.
-    pub(crate) fn begin(patience: Duration) -> Self {
+    fn begin(patience: Duration) -> Self {
         Self { since: Instant::now(), patience }
     }
 
     /// Whether it is too slow to be waited for, after so many bytes.
-    pub(crate) fn is_too_slow(&self, bytes: u64) -> bool {
+    fn is_too_slow(&self, bytes: u64) -> bool {
         self.since.elapsed() > self.patience + Duration::from_secs(bytes / SLOWEST)
     }
 }

@@ -1,7 +1,7 @@
 //! A registry, as far as releases need it (OCI Distribution Specification 1.1).
 
 use std::cell::RefCell;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use ureq::{Body, SendBody};
 
 use crate::digest::{Object, Sha256};
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::input::http::{self, Client, Pace, without_credentials};
+use crate::input::http::{self, Client, Stopped, without_credentials};
 use crate::oci::challenge::{Challenge, Credentials, escaped, token};
 use crate::oci::descriptor::Descriptor;
 use crate::oci::manifest::{INDEX, Index, LARGEST, MANIFEST};
@@ -452,26 +452,18 @@ fn next_page(link: &str) -> Option<&str> {
 }
 
 fn read(url: &str, response: Response<Body>, most: u64) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut buffer = vec![0; 64 << 10];
-    let pace = Pace::begin(STALLED);
-    let mut reader = response.into_body().into_reader();
-    loop {
-        match reader.read(&mut buffer) {
-            Ok(0) => return Ok(bytes),
-            Ok(count) => bytes.extend_from_slice(&buffer[..count]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(unreachable(url, error.into())),
-        }
-        if bytes.len() as u64 > most {
+    let read = http::all_of(&mut response.into_body().into_reader(), most, STALLED);
+    read.map_err(|stopped| match stopped {
+        Stopped::TooLarge => {
             let message = format!("`{}` is larger than {most} bytes", shown(url));
-            return Err(Error::new(Kind::Malformed, message));
+            Error::new(Kind::Malformed, message)
         }
-        if pace.is_too_slow(bytes.len() as u64) {
+        Stopped::TooSlow => {
             let message = format!("`{}` comes too slowly to be waited for", shown(url));
-            return Err(Error::new(Kind::Environment, message));
+            Error::new(Kind::Environment, message)
         }
-    }
+        Stopped::Broken(error) => unreachable(url, error.into()),
+    })
 }
 
 fn shown(url: &str) -> String {
